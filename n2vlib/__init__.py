@@ -1,0 +1,38 @@
+"""Noise2Void for the classroom: learn to denoise from noisy images alone.
+
+Data flows one way, and the modules are best read in this order: images (files and shapes), data
+(patches), masking (the blind spot), unet (the network), noise (what it is), training (the loop),
+denoiser (prediction), plots and live (figures and widgets). config, metrics, device and
+checkpoint help them.
+"""
+
+from .config import N2VConfig
+from .datasets import bsd68_test_image
+from .denoiser import Denoiser
+from .images import load_image
+from .live import explore_masking, train_live
+from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
+from .metrics import psnr, scale_invariant_psnr, ssim
+from .plots import show_bars, show_history, show_images, show_masking, use_style
+from .training import train
+
+__all__ = [
+    "Denoiser",
+    "N2VConfig",
+    "bsd68_test_image",
+    "draw_blind_pixels",
+    "explore_masking",
+    "load_image",
+    "mask_patches",
+    "psnr",
+    "replace_blind_pixels",
+    "scale_invariant_psnr",
+    "show_bars",
+    "show_history",
+    "show_images",
+    "show_masking",
+    "ssim",
+    "train",
+    "train_live",
+    "use_style",
+]

@@ -1,0 +1,99 @@
+"""Model files: written beside and moved into place, read without ever running code from them."""
+
+import os
+import pickle
+from pathlib import Path
+
+import torch
+
+FORMAT = "n2vlib model 1"
+
+
+def write_model(path, content):
+    """Write a dictionary of tensors and plain Python values to `path`, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_model(path):
+    """Read what `write_model` wrote, on the CPU.
+
+    `weights_only` lets torch build tensors and plain values only, so a model file runs no code.
+    Raises FileNotFoundError, or ValueError for a damaged file or one of another program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no model file {path}: check the path, or train and save one first")
+    foreign = ValueError(f"{path} is not a model of n2vlib, or it is damaged: save or download it again")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise foreign from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise foreign
+    return content
+
+
+def write_checkpoint(run):
+    """Save a training at the end of an epoch: last.pt to go on from, and the best save_top_k models.
+
+    Best is by the validation loss, or by the training loss without validation images. Each file
+    is a model that Denoiser.load reads; last.pt also holds what `restore_checkpoint` needs.
+    """
+    folder = Path(run.config.checkpoint_dir)
+    epoch = len(run.history["loss"])
+    scores = run.history["loss" if run.validation is None else "validation_loss"]
+    ranked = sorted(range(epoch), key=lambda e: scores[e])[: run.config.save_top_k]
+    names = {e: f"best_epoch{e + 1:04d}_loss{scores[e]:.5f}.pt" for e in ranked}
+    if epoch - 1 in names:
+        write_model(folder / names[epoch - 1], run.denoiser.content())
+    state = dict(
+        network=run.network.state_dict(),
+        average=run.average.state_dict() if run.average else None,
+        optimizer=run.optimizer.state_dict(),
+        plateau=run.plateau.state_dict() if run.plateau else None,
+        crops=run.crops.get_state(),
+        masks=run.masks.get_state(),
+        step=run.step,
+        seconds=run.seconds,
+    )
+    write_model(folder / "last.pt", run.denoiser.content() | dict(training=state))
+    for path in folder.glob("best_epoch*.pt"):
+        if path.name not in names.values():
+            path.unlink()
+
+
+def restore_checkpoint(run):
+    """Set a fresh training to where checkpoint_dir/last.pt left off; do nothing if there is none.
+
+    The limits and the callbacks may differ from before, all that shapes the weights may not.
+    Raises ValueError if the file belongs to other images or settings, or cannot be read.
+    """
+    if run.config.checkpoint_dir is None:
+        raise ValueError("resume=True needs the folder to resume from: set checkpoint_dir in the config")
+    path = Path(run.config.checkpoint_dir) / "last.pt"
+    if not path.exists():
+        return
+    content, fresh = read_model(path), run.denoiser.content()
+    may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
+    changed = [n for n in fresh["config"] if n not in may_differ and content["config"].get(n) != fresh["config"][n]]
+    if changed or content["mean"] != fresh["mean"] or "training" not in content:
+        what = f"other settings ({', '.join(changed)})" if changed else "other images"
+        raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
+    state = content["training"]
+    for name in ("network", "average", "optimizer", "plateau"):
+        if state[name] is not None:
+            getattr(run, name).load_state_dict(state[name])
+    run.crops.set_state(state["crops"])
+    run.masks.set_state(state["masks"])
+    run.step, run.seconds = state["step"], state["seconds"]
+    run.history.update(content["history"])

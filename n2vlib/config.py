@@ -1,0 +1,179 @@
+"""The settings of a training run, each checked the moment it is set."""
+
+import dataclasses
+import difflib
+import math
+from pathlib import Path
+
+STRATEGIES = ("uniform", "median", "mean", "zero", "random")
+NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class N2VConfig:
+    """All settings of one training run; every default works, and a wrong value is refused at once.
+
+    The defaults are the ones we measured to be best in one minute on two CPU cores
+    (tests/benchmarks); `N2VConfig.paper()` gives the values of Krull et al., CVPR 2019.
+
+    Patches
+        patch_size: side of the square training patches in pixels (smaller images: what fits).
+        batch_size: patches in one step.
+        augment: flips and quarter turns of each patch, each with probability 0.5.
+    Blind spots
+        masked_pixel_percentage: share of blind pixels in PERCENT: 0.2 means 0.2 %, that is 0.002
+            of all pixels (often misread as a fraction). One blind pixel is drawn in each box of
+            side round(sqrt(100 / masked_pixel_percentage)), so at most 44 %.
+        roi_size: odd side, in pixels, of the window in which the replacement value is looked for.
+        strategy: what replaces a blind pixel: "uniform" (a random neighbour of the roi), "median"
+            (of the roi, N2V2), "mean" (of the roi), "zero" (0 in normalised units: the image
+            mean), "random" (a random pixel of the patch). Never a pixel that is blind itself.
+            Default "uniform", with n2v2 "median".
+    Network
+        depth: number of poolings of the U-Net; num_channels_init: its width, doubled per pooling.
+        independent_channels: one network per channel, so that no channel influences another.
+        n2v2: blur-pool instead of max-pool and no skip at the top level (Höck et al., 2022).
+    Training
+        learning_rate: the highest rate of the schedule; lr_scheduler: "cosine" (falls to 0 just
+            when the training ends) or "plateau" (ReduceLROnPlateau on the validation loss).
+        steps_per_epoch: an epoch is this number of steps, whatever the size of the data.
+        max_epochs, max_steps, max_seconds: whichever limit is reached first ends the training
+            (None: no such limit). A time budget depends on the machine's mood: only max_steps
+            and max_epochs give the same weights twice.
+        average_weights: decay of the running average of the weights, which is what the training
+            returns (0: the last weights).
+    Noise model
+        noise_model: None (Noise2Void as published), "gaussian" or "poisson_gaussian": predict a
+            mean and a variance, and combine them with the noisy pixel (Laine et al., 2019).
+        noise_sigma: standard deviation of the noise for "gaussian", in the image's intensity
+            units (one number, or one per channel); None: estimated from the image.
+    Housekeeping
+        seed: of weights, patches and blind spots; device: "auto", "cpu", "cuda" or "mps".
+        checkpoint_dir: folder for last.pt and the best ones; save_top_k: how many best to keep.
+
+    Raises ValueError for an unknown field or a wrong value; the message names both.
+    """
+
+    patch_size: int = 64
+    batch_size: int = 4
+    augment: bool = True
+    masked_pixel_percentage: float = 6.25
+    roi_size: int = 11
+    strategy: str | None = None
+    depth: int = 2
+    num_channels_init: int = 16
+    independent_channels: bool = True
+    n2v2: bool = False
+    learning_rate: float = 1e-3
+    lr_scheduler: str = "cosine"
+    steps_per_epoch: int = 200
+    max_epochs: int | None = 30
+    max_steps: int | None = None
+    max_seconds: float | None = None
+    average_weights: float = 0.99
+    noise_model: str | None = None
+    noise_sigma: float | tuple | None = None
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_dir: str | Path | None = None
+    save_top_k: int = 3
+
+    def __new__(cls, **fields):
+        """Refuse unknown fields with a ValueError that names the nearest known one."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name, value in fields.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}"
+                raise ValueError(f"N2VConfig has no field {name} (set to {value!r}): {hint}")
+        return super().__new__(cls)
+
+    def __post_init__(self):
+        if self.strategy is None:
+            object.__setattr__(self, "strategy", "median" if self.n2v2 else "uniform")
+        self._whole("patch_size", 8)
+        self._whole("batch_size", 1)
+        self._whole("roi_size", 3, odd=True)
+        self._whole("depth", 1, 6)
+        self._whole("num_channels_init", 1)
+        self._whole("steps_per_epoch", 1)
+        self._whole("max_epochs", 1, optional=True)
+        self._whole("max_steps", 1, optional=True)
+        self._whole("seed", 0, 2**63 - 1)
+        self._whole("save_top_k", 0)
+        # Above 44.4 % a box has one pixel only, which leaves none to take a replacement from.
+        self._number("masked_pixel_percentage", 0, 100 / 1.5**2)
+        self._number("learning_rate", 0, 1)
+        self._number("max_seconds", 0, optional=True)
+        self._number("average_weights", 0, 1, zero=True)
+        self._choice("strategy", STRATEGIES)
+        self._choice("lr_scheduler", ("cosine", "plateau"))
+        self._choice("noise_model", NOISE_MODELS)
+        self._choice("device", ("auto", "cpu", "cuda", "mps"))
+        for name in ("augment", "independent_channels", "n2v2"):
+            self._choice(name, (True, False))
+        self._check_combinations()
+
+    def _check_combinations(self):
+        if self.noise_sigma is not None:
+            sigmas = self.noise_sigma if isinstance(self.noise_sigma, (tuple, list)) else (self.noise_sigma,)
+            if not sigmas or not all(_is_number(sigma) and 0 < sigma < math.inf for sigma in sigmas):
+                self._refuse("noise_sigma", "a positive number in intensity units, one for each channel, or None")
+            if self.noise_model != "gaussian":
+                self._refuse("noise_sigma", 'None unless noise_model = "gaussian"')
+        if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
+            raise ValueError("max_epochs, max_steps and max_seconds are all None: give at least one limit")
+        if self.checkpoint_dir is not None and not isinstance(self.checkpoint_dir, (str, Path)):
+            self._refuse("checkpoint_dir", "a folder or None")
+
+    @classmethod
+    def paper(cls, **changes):
+        """Return the settings of Krull et al. (CVPR 2019) for BSD68, in this library's words.
+
+        Patches of 64 px in batches of 128, 64 blind pixels a patch (1.5625 %), a 5x5 roi, a U-Net
+        of depth 2 and width 32, Adam at 4e-4 reduced on plateaus, the last weights, 200 epochs of
+        400 steps (their notebook's value). `changes` overrides fields: N2VConfig.paper(max_seconds=60).
+        """
+        values = dict(
+            batch_size=128,
+            masked_pixel_percentage=1.5625,
+            roi_size=5,
+            num_channels_init=32,
+            learning_rate=4e-4,
+            lr_scheduler="plateau",
+            steps_per_epoch=400,
+            max_epochs=200,
+            average_weights=0,
+        )
+        return cls(**(values | changes))
+
+    def _refuse(self, name, allowed):
+        raise ValueError(f"{name} = {getattr(self, name)!r} is not possible: it must be {allowed}")
+
+    def _choice(self, name, allowed):
+        value = getattr(self, name)
+        # 1 == True in Python, but a 1 where a switch is meant is a slip that should be seen.
+        if not any(value == option and type(value) is type(option) for option in allowed):
+            self._refuse(name, "one of " + ", ".join(repr(option) for option in allowed))
+
+    def _whole(self, name, low, high=math.inf, odd=False, optional=False):
+        value = getattr(self, name)
+        if optional and value is None:
+            return
+        fits = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+        if not fits or (odd and value % 2 == 0):
+            limit = f"of at least {low}" if high == math.inf else f"between {low} and {high}"
+            self._refuse(name, f"an {'odd ' if odd else ''}integer {limit}" + (" or None" if optional else ""))
+
+    def _number(self, name, low, high=math.inf, zero=False, optional=False):
+        value = getattr(self, name)
+        if optional and value is None:
+            return
+        if not _is_number(value) or not (low < value < high or (zero and value == low)):
+            start = f"at least {low}" if zero else f"above {low}"
+            limit = start if high == math.inf else f"{start} and below {high:.4g}"
+            self._refuse(name, f"a number {limit}" + (" or None" if optional else ""))
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,67 @@
+"""The training data: checked once, then cut into random patches on the fly."""
+
+import numpy as np
+import torch
+
+SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predict from
+
+
+def check_values(stack, name="the image"):
+    """Raise ValueError if a stack (N, C, Y, X) holds NaN, infinity, or numbers too large for float32."""
+    if stack.dtype.kind != "f":
+        return
+    limit = np.finfo(np.float32).max
+    count, first = 0, None
+    for n, page in enumerate(stack):  # page by page: a mask of a whole stack could fill the memory
+        bad = ~(np.abs(page) <= limit)
+        if bad.any():
+            count += int(bad.sum())
+            first = first or (n, *(int(i) for i in np.argwhere(bad)[0]))
+    if count:
+        n, c, y, x = first
+        raise ValueError(
+            f"{name} holds {count} values that are NaN, infinite or beyond float32, the first in image {n}, "
+            f"channel {c}, row {y}, column {x}: replace them (numpy.nan_to_num) before denoising"
+        )
+
+
+def channel_statistics(stack):
+    """Return the mean and standard deviation of each channel of a stack (N, C, Y, X), page by page.
+
+    In intensity units, two float64 arrays of shape (C,).
+    Raises ValueError for a channel whose pixels are all equal: there is nothing to learn in it.
+    """
+    pages, channels = stack.shape[:2]
+    shift = stack[0].mean(axis=(1, 2), dtype=np.float64)  # keeps the sums of squares small
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for page in stack:
+        values = page.astype(np.float64) - shift[:, None, None]
+        total += values.mean(axis=(1, 2)) / pages
+        squares += (values**2).mean(axis=(1, 2)) / pages
+    std = np.sqrt(np.maximum(squares - total**2, 0))
+    for channel in range(channels):
+        first = stack[0, channel, 0, 0]
+        if std[channel] == 0 or all((page[channel] == first).all() for page in stack):
+            raise ValueError(f"channel {channel} is constant, every pixel is {first}: there is nothing to learn in it")
+    return shift + total, std
+
+
+def crop_patches(stack, config, generator):
+    """Cut random square patches out of a stack, and turn and flip them if `config.augment`.
+
+    stack: array or memory map (N, C, Y, X); only the patches are read. generator: torch.Generator.
+    Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits.
+    """
+    pages, _, height, width = stack.shape
+    side = min(config.patch_size, height, width)
+    ranges = (pages, height - side + 1, width - side + 1, 2, 2, 2)
+    draws = [torch.randint(high, (config.batch_size,), generator=generator).tolist() for high in ranges]
+    patches = []
+    for page, y, x, flip_y, flip_x, turn in zip(*draws):
+        patch = stack[page, :, y : y + side, x : x + side]
+        if config.augment:
+            patch = patch[:, ::-1] if flip_y else patch
+            patch = patch[:, :, ::-1] if flip_x else patch
+            patch = np.rot90(patch, axes=(1, 2)) if turn else patch
+        patches.append(patch)
+    return np.stack(patches)

@@ -1,0 +1,183 @@
+"""A trained network with all it needs to denoise: normalisation, noise model, history."""
+
+import dataclasses
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .checkpoint import read_model, write_model
+from .config import N2VConfig
+from .data import check_values
+from .device import choose_device
+from .images import from_stack, to_stack
+from .masking import box_side
+from .noise import SMALLEST_VARIANCE, posterior_mean
+from .unet import build_network, pad_to_multiple, receptive_radius
+
+LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
+ACTIVATION_BYTES = 2**28  # about what the activations of one tile may take
+
+
+class Denoiser:
+    """A trained network: `predict` images, `save` it, and `Denoiser.load` it again.
+
+    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to (B, 2 C, Y, X).
+    mean, std: of each channel of the training images, in intensity units, C numbers each.
+    noise: (gain, offset) of each channel in intensity units, or None. history: dict of lists,
+    one entry an epoch. leak: mean derivative of the prediction at a pixel by that pixel's value.
+    """
+
+    def __init__(self, network, config, mean, std, noise=None, history=None, leak=0.0):
+        self.network, self.config = network, config
+        self.mean, self.std = [float(m) for m in mean], [float(s) for s in std]
+        self.noise = noise
+        self.history = history if history is not None else {}
+        self.leak = leak
+
+    def predict(self, image, tta=False, channel_axis=None):
+        """Denoise an image of any size: padded, cut into tiles and put together again by itself.
+
+        image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
+        tta: average over the 8 flips and quarter turns (test-time augmentation, 8 times slower).
+        channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+        Returns a float32 array of the same shape, in the intensity units of the input.
+        Raises ValueError for NaN, infinity, or another number of channels than in training.
+        """
+        image = np.asanyarray(image)
+        stack = to_stack(image, channel_axis)
+        channels = len(self.mean)
+        if stack.shape[1] != channels:
+            raise ValueError(
+                f"the model was trained on {channels} channel(s), an image of shape {image.shape} has "
+                f"{stack.shape[1]}: give images with the same channels, or name their axis (channel_axis=)"
+            )
+        check_values(stack)
+        clean = np.empty(stack.shape, np.float32)
+        for page, target in zip(stack, clean):
+            target[:] = self._predict_page(page, tta)
+        return from_stack(clean, image, channel_axis)
+
+    def _predict_page(self, page, tta):
+        """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""
+        normal = self.normalise(page)
+        if not tta:
+            clean = self._predict_tiles(normal)
+        else:
+            clean = torch.zeros_like(normal)
+            for turns in range(4):
+                for flip in ([], [2]):
+                    turned = normal.rot90(turns, (1, 2)).flip(flip)
+                    clean += self._predict_tiles(turned).flip(flip).rot90(-turns, (1, 2)) / 8
+        return self.denormalise(clean.numpy())
+
+    def normalise(self, image):
+        """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1."""
+        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+        return torch.from_numpy(((image - mean) / std).astype(np.float32))
+
+    def denormalise(self, normal):
+        """Turn a normalised array (..., C, Y, X) back into intensity units."""
+        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+        return normal * std + mean
+
+    @torch.no_grad()
+    def _predict_tiles(self, normal):
+        """Predict a normalised (C, Y, X) page tile by tile.
+
+        Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
+        so that the tiles put together equal the page predicted whole.
+        """
+        multiple = 2**self.config.depth
+        halo = -(-receptive_radius(self.config.depth) // multiple) * multiple
+        height, width = normal.shape[1:]
+        padded = pad_to_multiple(normal[None], multiple, margin=halo)
+        clean = torch.empty_like(normal)
+        side = self._tile_side(halo, multiple)
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                tile = padded[:, :, top : top + side + 2 * halo, left : left + side + 2 * halo]
+                inner = self._predict_tile(tile)[0, :, halo:-halo, halo:-halo]
+                target = clean[:, top : top + side, left : left + side]
+                target[:] = inner[:, : target.shape[1], : target.shape[2]]
+        return clean
+
+    def _tile_side(self, halo, multiple):
+        """Return the largest tile side, without halo, whose activations stay in ACTIVATION_BYTES."""
+        bytes_per_pixel = 4 * 6 * self.config.num_channels_init  # about six top-level maps live at once
+        side = int((ACTIVATION_BYTES / bytes_per_pixel) ** 0.5) - 2 * halo
+        return max(side // multiple * multiple, 16 * multiple)
+
+    def _predict_tile(self, tile):
+        """Run the network on one normalised tile (1, C, Y, X) and apply the noise model."""
+        device = next(self.network.parameters()).device
+        tile = tile.to(device).contiguous(memory_format=torch.channels_last)
+        hide = self.config.noise_model and self.leak > LARGEST_LEAK
+        output = self._output_hidden(tile) if hide else self.network(tile)
+        if self.config.noise_model:
+            mean, variance = mean_and_variance(output)
+            output = posterior_mean(mean, variance, tile, noise_variance(mean, *self.normal_noise()))
+        return output.cpu()
+
+    def _output_hidden(self, tile):
+        """Predict every pixel while it is hidden itself, one blind pixel a box, in side**2 passes."""
+        side = box_side(self.config.masked_pixel_percentage)
+        output = None
+        # What hides a pixel is the mean of its eight neighbours: the best guess without it.
+        padded = F.pad(tile, (1, 1, 1, 1), mode="replicate")
+        around = (F.avg_pool2d(padded, 3, stride=1) * 9 - tile) / 8
+        for start in range(side * side):
+            blind = torch.zeros_like(tile, dtype=torch.bool)
+            blind[..., start // side :: side, start % side :: side] = True
+            now = self.network(torch.where(blind, around, tile))
+            blind = blind.repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
+            output = now if output is None else torch.where(blind, now, output)
+        return output
+
+    def normal_noise(self):
+        """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1)."""
+        gain, offset, mean, std = (torch.tensor(v, dtype=torch.float64) for v in (*self.noise, self.mean, self.std))
+        device = next(self.network.parameters()).device
+        normal = gain / std, (gain * mean + offset) / std**2
+        return [value.float().to(device)[:, None, None] for value in normal]
+
+    def save(self, path):
+        """Write weights, settings and normalisation to one file, whole or not at all."""
+        write_model(path, self.content())
+
+    def content(self):
+        """Return all that `load` needs as tensors and plain Python values."""
+        settings = dataclasses.asdict(self.config)
+        if settings["checkpoint_dir"] is not None:
+            settings["checkpoint_dir"] = str(settings["checkpoint_dir"])
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+        statistics = dict(mean=self.mean, std=self.std, noise=self.noise, leak=self.leak)
+        return dict(weights=weights, config=settings, history=self.history, **statistics)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that `save` wrote; no code from the file is run.
+
+        Raises FileNotFoundError, or ValueError for a damaged file or one of another program.
+        """
+        content = read_model(path)
+        try:
+            config = N2VConfig(**content["config"])
+            network = build_network(config, len(content["mean"]))
+            network.load_state_dict(content["weights"])
+            network.to(choose_device())  # not where it was trained: this machine may have no such device
+            names = ("mean", "std", "noise", "history", "leak")
+            return cls(network, config, **{name: content[name] for name in names})
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {error}") from error
+
+
+def mean_and_variance(output):
+    """Split (B, 2 C, Y, X) of a network with noise model into mean and variance, (B, C, Y, X) each."""
+    mean, raw = output[:, 0::2], output[:, 1::2]
+    return mean, F.softplus(raw) + SMALLEST_VARIANCE
+
+
+def noise_variance(mean, gain, offset):
+    """Return the noise variance gain * mean + offset at predicted means; normalised, (B, C, Y, X)."""
+    return (gain * mean + offset).clamp(min=SMALLEST_VARIANCE)

@@ -1,0 +1,128 @@
+"""Widgets: masking under sliders, and training that is watched and stopped while it runs."""
+
+import io
+import threading
+import time
+from concurrent.futures import Future
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from .masking import draw_blind_pixels, replace_blind_pixels
+from .plots import show_masking
+from .training import train
+
+REFRESH = 1.0  # seconds between two pictures
+
+
+def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "random")):
+    """Show a patch's blind pixels under a slider for the percentage and a menu for the strategy.
+
+    patch: (Y, X) array, any units. Returns the widget; show it by making it a cell's last line.
+    """
+    percentage = widgets.FloatLogSlider(
+        value=6.25, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
+    )
+    strategy = widgets.Dropdown(options=strategies, description="strategy")
+
+    def draw(percentage, strategy):
+        generator = torch.Generator().manual_seed(0)
+        batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
+        batch = batch - batch.mean()  # so that "zero" is the mean, as in training
+        blind = draw_blind_pixels(batch.shape, percentage, generator)
+        masked = replace_blind_pixels(batch, blind, strategy, generator=generator)
+        show_masking(batch[0, 0].numpy(), masked[0, 0].numpy(), blind[0, 0].numpy())
+        plt.show()
+
+    picture = widgets.interactive_output(draw, {"percentage": percentage, "strategy": strategy})
+    picture.layout.height = "330px"  # a fixed height does not flicker
+    return widgets.VBox([widgets.HBox([percentage, strategy]), picture])
+
+
+def train_live(image, config, crop=None, **keywords):
+    """Start `train` in the background and watch it: time left, loss, the crop getting clean, Stop.
+
+    image, config and keywords: as in `train`; crop: (top, left, side) in pixels of the first image.
+    Returns at once, so that the Stop button stays alive; `.result()` waits for the Denoiser.
+    """
+    return LiveTraining(image, config, crop, keywords)
+
+
+class LiveTraining:
+    """A training in the background: `stop()` ends it at once, `result()` waits for the Denoiser."""
+
+    def __init__(self, image, config, crop, keywords):
+        top, left, side = crop or (0, 0, 128)
+        self.noisy = np.asarray(image)[..., top : top + side, left : left + side]
+        self.stopping = threading.Event()
+        self.losses, self.drawn = [], 0.0
+        self.bar = widgets.FloatProgress(max=1.0, layout={"width": "320px"})
+        self.text = widgets.Label("starting")
+        self.button = widgets.Button(description="Stop", icon="stop", button_style="warning")
+        self.button.on_click(lambda _: self.stop())
+        self.picture = widgets.Image(format="png", layout={"height": "290px", "object_fit": "contain"})
+        display(widgets.VBox([widgets.HBox([self.bar, self.text, self.button]), self.picture]))
+        callbacks = [self._watch, *keywords.pop("callbacks", ())]
+        self.future = Future()
+        arguments = (image, config, callbacks, keywords)
+        threading.Thread(target=self._train, args=arguments, daemon=True).start()
+
+    def _train(self, image, config, callbacks, keywords):
+        try:
+            self.future.set_result(train(image, config, callbacks=callbacks, **keywords))
+        except BaseException as error:  # raised again, where the user sees it, by result()
+            self.text.value = f"failed: {error}"
+            self.future.set_exception(error)
+
+    def stop(self):
+        """End the training after the step under way; what was learned is kept."""
+        self.stopping.set()
+
+    def result(self):
+        """Wait for the end of the training and return the Denoiser; interrupting the kernel stops it."""
+        try:
+            return self.future.result()
+        except KeyboardInterrupt:
+            self.stop()
+            return self.future.result()
+
+    def _watch(self, progress):
+        """Refresh the view now and then; the callback of `train`."""
+        self.losses.append(progress.loss)
+        done = progress.fraction >= 1 or self.stopping.is_set()
+        if done or time.perf_counter() - self.drawn > REFRESH:
+            self.bar.value = progress.fraction
+            state = "done" if done else f"{progress.seconds_left:.0f} s left"
+            self.text.value = f"step {progress.step}, {progress.seconds:.0f} s, {state}"
+            self.button.disabled = done
+            self.picture.value = self._draw(progress)
+            self.drawn = time.perf_counter()
+        return self.stopping.is_set()
+
+    def _draw(self, progress):
+        """Draw noisy crop, denoised crop and loss as PNG; without pyplot, which is not for threads."""
+        figure = Figure(figsize=(12, 3.8), layout="constrained")
+        axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
+        low, high = np.quantile(self.noisy, (0.01, 0.99))
+        crops = {"noisy": self.noisy, f"after {progress.step} steps": progress.denoiser.predict(self.noisy)}
+        for axis, (title, crop) in zip(axes, crops.items()):
+            axis.imshow(crop.reshape(-1, *crop.shape[-2:])[0], vmin=low, vmax=high)
+            axis.set_title(title)
+            axis.set_axis_off()
+        smooth = running_mean(self.losses, max(1, len(self.losses) // 50))
+        axes[2].plot(np.linspace(0, progress.step, len(smooth)), smooth)
+        axes[2].set_xlabel("training step")
+        axes[2].set_ylabel("loss (running mean)")
+        buffer = io.BytesIO()
+        FigureCanvasAgg(figure).print_png(buffer)
+        return buffer.getvalue()
+
+
+def running_mean(values, width):
+    """Average `values` over windows of `width`; returns len(values) - width + 1 numbers."""
+    return np.convolve(values, np.ones(width) / width, mode="valid")

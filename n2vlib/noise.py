@@ -1,0 +1,73 @@
+"""What the noise is: estimated from the image itself, and used to get the noisy pixel back in.
+
+All models say: variance of the noise = gain * signal + offset. Gaussian noise has gain 0.
+"""
+
+import numpy as np
+import pywt
+import scipy.stats
+from skimage.restoration import estimate_sigma
+
+SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
+
+
+def estimate_noise(stack, config):
+    """Estimate gain and offset of the noise of each channel of a stack (N, C, Y, X).
+
+    "gaussian": gain 0, offset sigma**2, sigma from config.noise_sigma or scikit-image's wavelet
+    estimate (Donoho & Johnstone 1994); "poisson_gaussian": see `estimate_poisson_gaussian`.
+    Returns two lists of C numbers in intensity units: gain, offset (intensity squared).
+    Raises ValueError if noise_sigma does not fit the channels or no noise is found.
+    """
+    channels = stack.shape[1]
+    some = stack[:: max(1, len(stack) // 16)]  # 16 images are plenty, and they fit the memory
+    if config.noise_model == "poisson_gaussian":
+        pairs = [estimate_poisson_gaussian(some[:, c]) for c in range(channels)]
+        return [gain for gain, _ in pairs], [offset for _, offset in pairs]
+    sigmas = np.atleast_1d(config.noise_sigma) if config.noise_sigma is not None else None
+    if sigmas is None:
+        sigmas = [np.mean([estimate_sigma(page.astype(np.float64)) for page in some[:, c]]) for c in range(channels)]
+    if len(sigmas) not in (1, channels):
+        raise ValueError(f"noise_sigma has {len(sigmas)} values for {channels} channels: give one, or one for each")
+    if not np.all(np.isfinite(sigmas)) or min(sigmas) <= 0:
+        raise ValueError(f"estimated noise sigma {np.round(sigmas, 4).tolist()}: no noise found, give noise_sigma")
+    return [0.0] * channels, [float(s) ** 2 for s in np.broadcast_to(sigmas, channels)]
+
+
+def estimate_poisson_gaussian(pages):
+    """Fit noise variance = gain * signal + offset to images, as photon counting with read noise has it.
+
+    Wavelet details hold mostly noise, wavelet averages mostly signal: pixels are sorted by their
+    average, and in each of many groups the median detail gives the variance; a robust line
+    (Theil-Sen) through the groups gives gain and offset. After Foi et al., IEEE TIP 2008.
+
+    pages: (N, Y, X) in intensity units. Returns (gain, offset), gain >= 0, in intensity units
+    and their square. An offset below 0 is a camera's black level: signal counts from there.
+    Raises ValueError if no noise is found.
+    """
+    signal, detail = [], []
+    for page in pages:
+        average, (_, _, diagonal) = pywt.dwt2(page.astype(np.float64), "db2")
+        signal.append(average.ravel() / 2)  # db2 doubles a constant image
+        detail.append(diagonal.ravel())
+    signal, detail = np.concatenate(signal), np.concatenate(detail)
+    groups = np.array_split(np.argsort(signal), max(4, min(64, len(signal) // 256)))
+    level = np.array([np.mean(signal[group]) for group in groups])
+    # The median of |x| of a normal variable is 0.6745 sigma.
+    variance = np.array([(np.median(np.abs(detail[group])) / 0.6745) ** 2 for group in groups])
+    if not variance.max() > 0:
+        raise ValueError("no noise found in the image: a noise model has nothing to work with")
+    line = scipy.stats.theilslopes(variance, level)
+    if not line.slope > 0:
+        return 0.0, float(np.median(variance))
+    return float(line.slope), float(line.intercept)
+
+
+def posterior_mean(mean, variance, noisy, noise_variance):
+    """Combine the blind prediction with the noisy pixel itself, each weighted by its certainty.
+
+    x = (mean / variance + noisy / noise_variance) / (1 / variance + 1 / noise_variance), for
+    normal densities (Laine et al., NeurIPS 2019, eq. 4; Krull et al. 2020). Tensors of one
+    shape, all in the same units, the variances in their square.
+    """
+    return (mean * noise_variance + noisy * variance) / (variance + noise_variance)

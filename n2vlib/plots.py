@@ -1,0 +1,113 @@
+"""Figures for the projector: one style, same contrast for images that are compared."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from .metrics import psnr
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
+PANEL = 3.6  # inches of one image panel
+
+
+def use_style():
+    """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
+    plt.rcParams.update(
+        {
+            "font.size": 14,
+            "axes.titlesize": 14,
+            "axes.labelsize": 14,
+            "lines.linewidth": 2.5,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, GREY]),
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 72,  # keeps the committed notebooks small
+        }
+    )
+
+
+def show_images(images, clean=None, crop=None, data_range=255):
+    """Show images side by side with the same contrast, and below them a zoomed crop.
+
+    images: dictionary title -> (Y, X) array, intensity units. clean: the truth, if known: its 1 and
+    99 % quantiles set the contrast (else those of the first image) and titles get the PSNR in dB.
+    crop: (top, left, side) in pixels, None for no second row. A title that starts with "residual"
+    is shown around 0, over the same span. Returns the matplotlib figure.
+    """
+    low, high = np.quantile(next(iter(images.values())) if clean is None else clean, (0.01, 0.99))
+    rows = 1 if crop is None else 2
+    figure, axes = plt.subplots(rows, len(images), squeeze=False, figsize=(PANEL * len(images), PANEL * rows * 1.08))
+    for column, (title, image) in zip(axes.T, images.items()):
+        is_residual = title.startswith("residual")
+        span = (-(high - low) / 2, (high - low) / 2) if is_residual else (low, high)
+        if clean is not None and not is_residual and image is not clean:
+            title = f"{title}\n{psnr(clean, image, data_range):.2f} dB"
+        column[0].imshow(image, vmin=span[0], vmax=span[1])
+        column[0].set_title(title)
+        if crop is not None:
+            top, left, side = crop
+            column[0].add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=ORANGE, linewidth=2))
+            column[1].imshow(image[top : top + side, left : left + side], vmin=span[0], vmax=span[1])
+        for axis in column:
+            axis.set_axis_off()
+    return figure
+
+
+def show_masking(patch, masked, blind):
+    """Show a patch, where its blind pixels are, and the patch with them replaced.
+
+    patch, masked: (Y, X), any units, shown with one contrast. blind: boolean (Y, X).
+    Returns the matplotlib figure.
+    """
+    figure, axes = plt.subplots(1, 3, figsize=(3 * PANEL, PANEL * 1.1))
+    low, high = np.min(patch), np.max(patch)
+    share = f"{int(np.sum(blind))} of {np.size(blind)} pixels ({100 * np.mean(blind):.2g} %)"
+    for axis, image, title in zip(axes, (patch, patch, masked), ("patch", f"blind: {share}", "what the network sees")):
+        axis.imshow(image, vmin=low, vmax=high)
+        axis.set_title(title)
+        axis.set_axis_off()
+    axes[1].imshow(np.ma.masked_equal(np.asarray(blind), 0), cmap="autumn", vmin=0, vmax=2)
+    return figure
+
+
+def show_history(history, floor=None, axis=None):
+    """Plot training and validation loss over the steps.
+
+    history: of a Denoiser. floor: the noise variance in normalised units, which a blind loss
+    (mean squared error) cannot beat, drawn as a dashed line. axis: None makes a new figure.
+    Returns the matplotlib axis.
+    """
+    axis = axis or plt.subplots(figsize=(7, 3.6))[1]
+    axis.plot(history["steps"], history["loss"], label="training loss")
+    if any(value is not None for value in history["validation_loss"]):
+        axis.plot(history["steps"], history["validation_loss"], label="validation loss")
+    if floor is not None:
+        axis.axhline(floor, color=GREY, linestyle="--", label="noise variance")
+    axis.set_xlabel("training step")
+    axis.set_ylabel("loss")
+    if len(axis.lines) > 1:
+        axis.legend(frameon=False)
+    return axis
+
+
+def show_bars(values, reference=None, label="PSNR in dB"):
+    """Show one horizontal bar for each method, with its value; the reference is set off in grey.
+
+    values: dictionary name -> number. reference: the name of the bar to compare with; names that
+    start with "Noise2Void" or "+" are ours and get a colour of their own.
+    Returns the matplotlib figure.
+    """
+    names = list(values)
+    ours = [name.startswith(("Noise2Void", "+")) for name in names]
+    colours = [GREY if name == reference else BLUE if mine else ORANGE for name, mine in zip(names, ours)]
+    figure, axis = plt.subplots(figsize=(10, 0.55 * len(names) + 1))
+    bars = axis.barh(names, list(values.values()), color=colours)
+    axis.bar_label(bars, fmt="%.2f", padding=4)
+    axis.invert_yaxis()
+    low, high = min(values.values()), max(values.values())
+    axis.set_xlim(low - 0.15 * (high - low) - 0.5, high + 0.12 * (high - low) + 0.1)
+    axis.set_xlabel(label)
+    return figure

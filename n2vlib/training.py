@@ -1,0 +1,236 @@
+"""One loop: crop patches, draw blind spots, predict, compare at the blind pixels, step."""
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from .checkpoint import restore_checkpoint, write_checkpoint
+from .config import N2VConfig
+from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches
+from .denoiser import Denoiser, mean_and_variance, noise_variance
+from .device import choose_device, fast_numbers
+from .images import to_stack
+from .masking import mask_patches
+from .noise import estimate_noise
+from .unet import build_network
+
+WARM_UP = 0.02  # share of the training in which the learning rate rises: Adam's first steps are blind
+VALIDATION_BATCHES = 8
+
+
+def train(image, config=None, *, validation=None, callbacks=(), resume=False, channel_axis=None):
+    """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
+
+    image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
+        memory map of which only patches are read. config: N2VConfig, default N2VConfig().
+    validation: noisy images of the same kind, for the validation loss at the end of each epoch.
+    callbacks: functions called after each step with a `Progress`; one that returns True ends it.
+    resume: go on from config.checkpoint_dir/last.pt, or start if there is none.
+    channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+
+    Returns a Denoiser: the running average of the weights, or the last ones if average_weights
+    is 0. Ctrl-C ends the training and returns the weights reached so far.
+    Raises TypeError or ValueError, in one sentence, for images that cannot be trained on.
+    """
+    config = config or N2VConfig()
+    stack = _check(image, channel_axis, "the image")
+    validation = None if validation is None else _check(validation, channel_axis, "the validation image")
+    run = Run(stack, validation, config)
+    if resume:
+        restore_checkpoint(run)
+    try:
+        stopped = False
+        while not (stopped or run.finished()):
+            stopped = _train_epoch(run, callbacks)
+            if config.checkpoint_dir is not None:
+                write_checkpoint(run)
+    except KeyboardInterrupt:
+        pass  # what was learned so far is worth keeping
+    if config.noise_model:
+        run.denoiser.leak = measure_leak(run)
+    return run.denoiser
+
+
+def _check(image, channel_axis, name):
+    stack = to_stack(image, channel_axis)
+    if min(stack.shape[-2:]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"{name} has {stack.shape[-2]} x {stack.shape[-1]} pixels: "
+            f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed to learn from neighbours"
+        )
+    check_values(stack, name)
+    return stack
+
+
+class Run:
+    """All that changes while a network trains, in one place, so that it can be saved and resumed."""
+
+    def __init__(self, stack, validation, config):
+        self.stack, self.validation, self.config = stack, validation, config
+        mean, std = channel_statistics(stack)
+        if validation is not None and validation.shape[1] != len(mean):
+            raise ValueError(f"validation has {validation.shape[1]} channels, the training images have {len(mean)}")
+        noise = estimate_noise(stack, config) if config.noise_model else None
+        self.device = choose_device(config.device)
+        self.network = build_network(config, len(mean)).to(self.device)
+        averaged = config.average_weights and get_ema_multi_avg_fn(config.average_weights)
+        self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self.plateau = ReduceLROnPlateau(self.optimizer) if config.lr_scheduler == "plateau" else None
+        self.crops = torch.Generator().manual_seed(config.seed)
+        self.masks = torch.Generator(self.device).manual_seed(config.seed)
+        self.step, self.seconds = 0, 0.0
+        history = {name: [] for name in ("loss", "validation_loss", "learning_rate", "seconds", "steps")}
+        returned = self.average.module if self.average else self.network
+        self.denoiser = Denoiser(returned, config, mean, std, noise, history)
+        self.normal_noise = self.denoiser.normal_noise() if noise else None
+
+    @property
+    def history(self):
+        """The lists that grow by one entry an epoch."""
+        return self.denoiser.history
+
+    def normalised_patches(self, stack, generator):
+        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device."""
+        return self.denoiser.normalise(crop_patches(stack, self.config, generator)).to(self.device)
+
+    def fraction(self):
+        """Return how much of the training is done, 0 to 1, by whichever limit comes first."""
+        limits = (
+            (self.step, self.config.max_steps),
+            (self.step, self.config.max_epochs and self.config.max_epochs * self.config.steps_per_epoch),
+            (self.seconds, self.config.max_seconds),
+        )
+        return min(1.0, max(done / limit for done, limit in limits if limit))
+
+    def finished(self):
+        """Return whether a limit is reached."""
+        return self.fraction() >= 1
+
+
+def _train_epoch(run, callbacks):
+    """Train config.steps_per_epoch steps and note them in the history; True if a callback said stop."""
+    losses, stopped = [], False
+    while len(losses) < run.config.steps_per_epoch and not (stopped or run.finished()):
+        start = time.perf_counter()
+        losses.append(_train_step(run))
+        run.step += 1
+        run.seconds += time.perf_counter() - start
+        progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
+        stopped = any([callback(progress) is True for callback in callbacks])
+    start = time.perf_counter()
+    loss, validation_loss = float(np.mean(losses)), _validation_loss(run)
+    if run.plateau:
+        run.plateau.step(loss if validation_loss is None else validation_loss)
+    run.seconds += time.perf_counter() - start
+    rate = run.optimizer.param_groups[0]["lr"]
+    entry = dict(loss=loss, validation_loss=validation_loss, learning_rate=rate, seconds=run.seconds, steps=run.step)
+    for name, value in entry.items():
+        run.history[name].append(value)
+    return stopped
+
+
+def _train_step(run):
+    """Take one step of Noise2Void and return its loss."""
+    if run.plateau is None:
+        rate = run.config.learning_rate * cosine_schedule(run.fraction())
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+    patches = run.normalised_patches(run.stack, run.crops)
+    masked, blind = mask_patches(patches, run.config, run.masks)
+    with fast_numbers(run.device):
+        output = run.network(masked.contiguous(memory_format=torch.channels_last))
+    loss = blind_loss(output.float(), patches, blind, run.normal_noise)
+    run.optimizer.zero_grad()
+    loss.backward()
+    run.optimizer.step()
+    if run.average:
+        run.average.update_parameters(run.network)
+    return loss.item()
+
+
+def blind_loss(output, target, blind, noise=None):
+    """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
+
+    output: (B, C, Y, X), or (B, 2 C, Y, X) with a noise model. target, blind: (B, C, Y, X).
+    noise: (gain, offset) of the normalised noise, or None.
+    Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
+    likelihood of the noisy pixel under a normal density with the predicted mean, and with the
+    predicted variance plus that of the noise (Laine et al. 2019, eq. 6).
+    """
+    if noise is None:
+        error = (output - target) ** 2
+    else:
+        mean, variance = mean_and_variance(output)
+        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
+        total = variance + noise_variance(mean.detach(), *noise)
+        error = ((output[:, 0::2] - target) ** 2 / total + total.log()) / 2
+    return (error * blind).sum() / blind.sum()
+
+
+def cosine_schedule(fraction):
+    """Return the share of the learning rate at this fraction of the training: up, then down to 0."""
+    return min(1, fraction / WARM_UP + 0.01) * (1 + math.cos(math.pi * fraction)) / 2
+
+
+@torch.no_grad()
+def _validation_loss(run):
+    """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
+    if run.validation is None:
+        return None
+    crops = torch.Generator().manual_seed(run.config.seed)
+    masks = torch.Generator(run.device).manual_seed(run.config.seed)
+    losses = []
+    for _ in range(VALIDATION_BATCHES):
+        patches = run.normalised_patches(run.validation, crops)
+        masked, blind = mask_patches(patches, run.config, masks)
+        losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())
+    return float(np.mean(losses))
+
+
+def measure_leak(run, batches=16):
+    """Return how much a prediction follows its own pixel: the mean of d mean_i / d y_i, 0 if blind.
+
+    Nothing hides a pixel at prediction; training taught the network to ignore it. The posterior
+    mean counts the pixel once more, so it relies on that. Measured at the centres of patches.
+    """
+    crops = torch.Generator().manual_seed(run.config.seed)
+    leaks = []
+    for _ in range(batches):
+        patches = run.normalised_patches(run.stack, crops).requires_grad_()
+        centre = patches.shape[-1] // 2
+        mean, _ = mean_and_variance(run.denoiser.network(patches))
+        (gradient,) = torch.autograd.grad(mean[..., centre, centre].sum(), patches)
+        leaks.append(gradient[..., centre, centre].mean().item())
+    return float(np.mean(leaks))
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a callback is told after each step.
+
+    step: steps done. fraction: of the training, 0 to 1. seconds, seconds_left: since the start,
+    and until the end at this pace. loss: of this step, normalised units. history: as in Denoiser.
+    denoiser: predicts with the weights reached so far.
+    """
+
+    step: int
+    fraction: float
+    seconds: float
+    loss: float
+    denoiser: Denoiser
+
+    @property
+    def history(self):
+        """The lists that grow by one entry an epoch."""
+        return self.denoiser.history
+
+    @property
+    def seconds_left(self):
+        """The seconds to the end of the training if it goes on at this pace."""
+        return self.seconds * (1 / self.fraction - 1) if self.fraction else float("inf")

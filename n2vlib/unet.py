@@ -1,0 +1,124 @@
+"""The network: a small U-Net, and one of it for each channel."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class UNet(nn.Module):
+    """Predict an image from an image (Ronneberger et al. 2015, as used by Krull et al. 2019).
+
+    in_channels, out_channels: of the images. depth: number of 2x2 poolings. width: channels at
+    the top level, doubled at each pooling. n2v2: blur-pool instead of max-pool and no skip
+    connection at the top level, against checkerboard artefacts (Höck et al. 2022).
+    The output is linear, the network is not residual, and any image size from 1x1 up goes in.
+    """
+
+    def __init__(self, in_channels, out_channels, depth=2, width=32, n2v2=False):
+        super().__init__()
+        widths = [width * 2**level for level in range(depth + 1)]
+        self.multiple = 2**depth  # sides are padded to a multiple of this
+        self.skips = [level > 0 or not n2v2 for level in range(depth)]
+        self.pool = blur_pool if n2v2 else max_pool
+        self.encoders = nn.ModuleList(
+            two_convolutions(before, after) for before, after in zip([in_channels, *widths[:-2]], widths[:-1])
+        )
+        self.bottom = two_convolutions(widths[-2], widths[-1])
+        self.ups = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[:-1])
+        self.decoders = nn.ModuleList(
+            two_convolutions(2 * w if skip else w, w) for w, skip in zip(widths[:-1], self.skips)
+        )
+        self.last = nn.Conv2d(width, out_channels, kernel_size=1)
+
+    def forward(self, image):
+        """Map (B, in_channels, Y, X) to (B, out_channels, Y, X)."""
+        height, width = image.shape[-2:]
+        image = pad_to_multiple(image, self.multiple)
+        seen = []
+        for encoder in self.encoders:
+            image = encoder(image)
+            seen.append(image)
+            image = self.pool(image)
+        image = self.bottom(image)
+        for level in reversed(range(len(seen))):
+            image = self.ups[level](image)
+            if self.skips[level]:
+                image = torch.cat([image, seen[level]], dim=1)
+            image = self.decoders[level](image)
+        return self.last(image)[..., :height, :width]
+
+
+class ChannelwiseUNets(nn.Module):
+    """Run one single-channel U-Net for each channel, so that no channel influences another.
+
+    Input (B, C, Y, X), output (B, C * outputs, Y, X), all outputs of channel 0 first.
+    """
+
+    def __init__(self, channels, outputs, **settings):
+        super().__init__()
+        self.networks = nn.ModuleList(UNet(1, outputs, **settings) for _ in range(channels))
+
+    def forward(self, image):
+        """Apply network c to channel c."""
+        return torch.cat([network(image[:, [c]]) for c, network in enumerate(self.networks)], dim=1)
+
+
+def build_network(config, channels):
+    """Build the untrained network that `config` describes, with weights drawn from `config.seed`.
+
+    Each channel gets one output, or two (mean and variance) with a noise model.
+    """
+    outputs = 2 if config.noise_model else 1
+    settings = dict(depth=config.depth, width=config.num_channels_init, n2v2=config.n2v2)
+    with torch.random.fork_rng():  # seeding must not disturb the caller's random numbers
+        torch.manual_seed(config.seed)
+        if config.independent_channels:
+            network = ChannelwiseUNets(channels, outputs, **settings)
+        else:
+            network = UNet(channels, channels * outputs, **settings)
+    return network.to(memory_format=torch.channels_last)
+
+
+def two_convolutions(before, after):
+    """Return two 3x3 convolutions, each followed by a ReLU; the image size stays."""
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(after, after, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
+def max_pool(image):
+    """Halve the image: the maximum of each 2x2 square."""
+    return F.max_pool2d(image, 2)
+
+
+def blur_pool(image):
+    """Halve the image after a blur with the binomial kernel 1-2-1 (Zhang 2019; Höck et al. 2022)."""
+    line = torch.tensor([0.25, 0.5, 0.25], dtype=image.dtype, device=image.device)
+    kernel = torch.outer(line, line).expand(image.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=image.shape[1])
+
+
+def receptive_radius(depth):
+    """Return how many pixels away, at most, an input pixel can influence an output pixel.
+
+    Counted with room for the pooling grid: 2 convolutions a level on the way down and up reach
+    2 * 2**level pixels each, and pooling, blur and up-convolution another 2**level each.
+    """
+    return sum(2 * 2 * 2**level + 3 * 2**level for level in range(depth)) + 2 * 2**depth
+
+
+def pad_to_multiple(image, multiple, margin=0):
+    """Pad (..., Y, X) by `margin` on all sides, and on to a multiple below and right, by reflection.
+
+    Images too small to be reflected repeat their border pixels instead.
+    """
+    height, width = image.shape[-2:]
+    below = margin + (-(height + 2 * margin)) % multiple
+    right = margin + (-(width + 2 * margin)) % multiple
+    if margin == below == right == 0:
+        return image
+    fits = max(margin, below) < height and max(margin, right) < width
+    return F.pad(image, (margin, right, margin, below), mode="reflect" if fits else "replicate")
