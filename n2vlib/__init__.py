@@ -13,6 +13,7 @@ from .images import load_image
 from .live import explore_masking, train_live
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import psnr, scale_invariant_psnr, ssim
+from .noise import posterior_mean
 from .plots import show_bars, show_history, show_images, show_masking, use_style
 from .training import train
 
@@ -24,6 +25,7 @@ __all__ = [
     "explore_masking",
     "load_image",
     "mask_patches",
+    "posterior_mean",
     "psnr",
     "replace_blind_pixels",
     "scale_invariant_psnr",

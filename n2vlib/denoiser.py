@@ -11,7 +11,7 @@ from .config import N2VConfig
 from .data import check_values
 from .device import choose_device
 from .images import from_stack, to_stack
-from .masking import box_side
+from .masking import box_side, replace_blind_pixels
 from .noise import SMALLEST_VARIANCE, posterior_mean
 from .unet import build_network, pad_to_multiple, receptive_radius
 
@@ -120,18 +120,15 @@ class Denoiser:
         return output.cpu()
 
     def _output_hidden(self, tile):
-        """Predict every pixel while it is hidden itself, one blind pixel a box, in side**2 passes."""
-        side = box_side(self.config.masked_pixel_percentage)
-        output = None
-        # What hides a pixel is the mean of its eight neighbours: the best guess without it.
-        padded = F.pad(tile, (1, 1, 1, 1), mode="replicate")
-        around = (F.avg_pool2d(padded, 3, stride=1) * 9 - tile) / 8
+        """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""
+        side, output = box_side(self.config.masked_pixel_percentage), None
+        generator = torch.Generator(tile.device).manual_seed(self.config.seed)
         for start in range(side * side):
             blind = torch.zeros_like(tile, dtype=torch.bool)
             blind[..., start // side :: side, start % side :: side] = True
-            now = self.network(torch.where(blind, around, tile))
-            blind = blind.repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
-            output = now if output is None else torch.where(blind, now, output)
+            masked = replace_blind_pixels(tile, blind, self.config.strategy, self.config.roi_size, generator)
+            now = self.network(masked)
+            output = now if output is None else torch.where(blind.repeat_interleave(2, dim=1), now, output)
         return output
 
     def normal_noise(self):

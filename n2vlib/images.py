@@ -36,7 +36,10 @@ def _read_file(path):
             return tifffile.imread(path)
         return skimage.io.imread(path)
     except Exception as error:  # each reader has its own kinds of failure: one sentence for all
-        raise ValueError(f"{path} cannot be read as an image ({error}): is it complete, and a TIFF, PNG or JPEG?")
+        reason = str(error).split("\n")[0]
+        raise ValueError(
+            f"{path} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG?"
+        ) from error
 
 
 def to_stack(image, channel_axis=None):

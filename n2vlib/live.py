@@ -13,6 +13,7 @@ from IPython.display import display
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .images import to_stack
 from .masking import draw_blind_pixels, replace_blind_pixels
 from .plots import show_masking
 from .training import train
@@ -47,7 +48,8 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
 def train_live(image, config, crop=None, **keywords):
     """Start `train` in the background and watch it: time left, loss, the crop getting clean, Stop.
 
-    image, config and keywords: as in `train`; crop: (top, left, side) in pixels of the first image.
+    image, config and keywords: as in `train`; crop: (top, left, side) in pixels; the first
+    image and channel is shown.
     Returns at once, so that the Stop button stays alive; `.result()` waits for the Denoiser.
     """
     return LiveTraining(image, config, crop, keywords)
@@ -58,7 +60,8 @@ class LiveTraining:
 
     def __init__(self, image, config, crop, keywords):
         top, left, side = crop or (0, 0, 128)
-        self.noisy = np.asarray(image)[..., top : top + side, left : left + side]
+        stack = to_stack(image, keywords.get("channel_axis"))
+        self.noisy = np.asarray(stack[:1, :, top : top + side, left : left + side])
         self.stopping = threading.Event()
         self.losses, self.drawn = [], 0.0
         self.bar = widgets.FloatProgress(max=1.0, layout={"width": "320px"})
@@ -108,10 +111,10 @@ class LiveTraining:
         """Draw noisy crop, denoised crop and loss as PNG; without pyplot, which is not for threads."""
         figure = Figure(figsize=(12, 3.8), layout="constrained")
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
-        low, high = np.quantile(self.noisy, (0.01, 0.99))
+        low, high = np.quantile(self.noisy[0, 0], (0.01, 0.99))
         crops = {"noisy": self.noisy, f"after {progress.step} steps": progress.denoiser.predict(self.noisy)}
         for axis, (title, crop) in zip(axes, crops.items()):
-            axis.imshow(crop.reshape(-1, *crop.shape[-2:])[0], vmin=low, vmax=high)
+            axis.imshow(crop[0, 0], vmin=low, vmax=high)
             axis.set_title(title)
             axis.set_axis_off()
         smooth = running_mean(self.losses, max(1, len(self.losses) // 50))

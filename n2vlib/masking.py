@@ -7,6 +7,10 @@ import math
 
 import torch
 
+NO_NEIGHBOUR = "a blind pixel has only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"
+    "a blind pixel has only blind pixels in its roi: use a lower masked_pixel_percentage or a larger roi_size"
+)
+
 
 def box_side(masked_pixel_percentage):
     """Return the side in pixels of the box that holds one blind pixel: round(sqrt(100 / percent))."""
@@ -67,22 +71,50 @@ def _roi_values(patches, blind, where, strategy, roi_size, generator):
     """Look up one value for each blind pixel in its roi; `where` = (b, c, y, x), K entries each."""
     height, width = patches.shape[-2:]
     image, channel, rows, columns = where
-    # All roi pixels of all K blind pixels at once: flat indices of shape (K, roi * roi).
     plane = (image * patches.shape[1] + channel) * height
-    rows = plane[:, None] + _window(rows, roi_size, height)
-    index = (rows[:, :, None] * width + _window(columns, roi_size, width)[:, None, :]).flatten(1)
-    seeing = ~blind.flatten()[index]
+    rows, columns = plane[:, None] + _window(rows, roi_size, height), _window(columns, roi_size, width)
     if strategy == "uniform":
-        # The largest of independent random keys is a fair draw among the pixels that see.
-        keys = torch.rand(index.shape, generator=generator, device=index.device)
-        chosen = keys.masked_fill_(~seeing, -1).argmax(1, keepdim=True)
-        return patches.flatten()[index.gather(1, chosen)[:, 0]]
-    values = patches.flatten()[index]
+        return patches.flatten()[_seeing_neighbour(blind.flatten(), rows * width, columns, generator)]
+    # All roi pixels of all K blind pixels at once: flat indices of shape (K, roi * roi).
+    index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    values, seeing = patches.flatten()[index], ~blind.flatten()[index]
+    if not seeing.any(1).all():
+        raise ValueError(NO_NEIGHBOUR)
     if strategy == "mean":
         return (values * seeing).sum(1) / seeing.sum(1)
     if strategy == "median":
         return values.masked_fill(~seeing, torch.nan).nanmedian(1).values
     raise ValueError(f"strategy = {strategy!r} is not one of uniform, median, mean, zero, random")
+
+
+def _seeing_neighbour(blind, rows, columns, generator):
+    """Draw for each of K windows the flat index of a pixel that sees, each with the same chance.
+
+    rows, columns: (K, roi), whose sums are flat indices into `blind`. A draw that hits a blind
+    pixel is repeated; what is still blind after a few rounds is drawn from the seeing ones alone.
+    """
+
+    def draw(window_rows, window_columns):
+        size = (len(window_rows), 1)
+        row, column = (
+            side.gather(1, torch.randint(side.shape[1], size, generator=generator, device=blind.device))
+            for side in (window_rows, window_columns)
+        )
+        return (row + column)[:, 0]
+
+    index = draw(rows, columns)
+    for _ in range(3):
+        again = blind[index].nonzero()[:, 0]
+        index[again] = draw(rows[again], columns[again])
+    last = blind[index].nonzero()[:, 0]
+    if len(last):
+        every = (rows[last][:, :, None] + columns[last][:, None, :]).flatten(1)
+        seeing = ~blind[every]
+        if not seeing.any(1).all():
+            raise ValueError(NO_NEIGHBOUR)
+        keys = torch.rand(every.shape, generator=generator, device=blind.device)  # the largest key wins
+        index[last] = every.gather(1, keys.masked_fill_(~seeing, -1).argmax(1, keepdim=True))[:, 0]
+    return index
 
 
 def _window(centre, roi_size, length):

@@ -7,16 +7,16 @@ from matplotlib.patches import Rectangle
 from .metrics import psnr
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
-PANEL = 3.6  # inches of one image panel
+PANEL = 3.3  # inches of one image panel
 
 
 def use_style():
     """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
     plt.rcParams.update(
         {
-            "font.size": 14,
-            "axes.titlesize": 14,
-            "axes.labelsize": 14,
+            "font.size": 15,
+            "axes.titlesize": 15,
+            "axes.labelsize": 15,
             "lines.linewidth": 2.5,
             "image.cmap": "gray",
             "image.interpolation": "nearest",
@@ -24,7 +24,7 @@ def use_style():
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, GREY]),
             "figure.constrained_layout.use": True,
-            "figure.dpi": 72,  # keeps the committed notebooks small
+            "figure.dpi": 64,  # keeps the committed notebooks small
         }
     )
 
@@ -60,16 +60,21 @@ def show_masking(patch, masked, blind):
     """Show a patch, where its blind pixels are, and the patch with them replaced.
 
     patch, masked: (Y, X), any units, shown with one contrast. blind: boolean (Y, X).
-    Returns the matplotlib figure.
+    Arrays or tensors. Returns the matplotlib figure.
     """
+    patch, masked, blind = np.asarray(patch), np.asarray(masked), np.asarray(blind)
     figure, axes = plt.subplots(1, 3, figsize=(3 * PANEL, PANEL * 1.1))
-    low, high = np.min(patch), np.max(patch)
-    share = f"{int(np.sum(blind))} of {np.size(blind)} pixels ({100 * np.mean(blind):.2g} %)"
+    low, high = patch.min(), patch.max()
+    share = f"{blind.sum()} of {blind.size} pixels ({100 * blind.mean():.2g} %)"
     for axis, image, title in zip(axes, (patch, patch, masked), ("patch", f"blind: {share}", "what the network sees")):
         axis.imshow(image, vmin=low, vmax=high)
         axis.set_title(title)
         axis.set_axis_off()
-    axes[1].imshow(np.ma.masked_equal(np.asarray(blind), 0), cmap="autumn", vmin=0, vmax=2)
+    axes[1].imshow(np.ma.masked_equal(blind, False), cmap="autumn", vmin=0, vmax=2)
+    if blind.shape[1] <= 16:  # frames help the eye on a toy patch, and would hide a larger one
+        for row, column in np.argwhere(blind):
+            frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3)
+            axes[2].add_patch(frame)
     return figure
 
 

@@ -80,7 +80,9 @@ class Run:
         self.network = build_network(config, len(mean)).to(self.device)
         averaged = config.average_weights and get_ema_multi_avg_fn(config.average_weights)
         self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
+        )
         self.plateau = ReduceLROnPlateau(self.optimizer) if config.lr_scheduler == "plateau" else None
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)

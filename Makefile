@@ -1,0 +1,61 @@
+# Two commands: `make demo` and `make test`. Everything else is optional; `make help` lists it.
+# All paths are relative, so a checkout on a path with spaces works.
+PYTHON ?= python3
+PY := .venv/bin/python
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+
+.PHONY: help setup demo lab test lint lock notebooks slides benchmark clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile
+
+demo: setup  ## denoise a photograph: run notebook 01 without a browser (about two minutes)
+	$(PY) tests/run_notebook.py notebooks/01_single_image_demo.ipynb --output build/demo
+
+lab: setup  ## open JupyterLab with notebook 01
+	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
+
+test: setup  ## run all tests, the notebooks among them
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest
+
+setup: .venv/ready  ## make the virtual environment .venv with the pinned packages
+
+# On Linux without an NVIDIA GPU, torch's default wheel would bring gigabytes of CUDA. There we ask
+# PyTorch's own index for the CPU build; if that does not answer, pip takes what it has at hand
+# (PIP_FIND_LINKS names a folder of wheels) and else the default wheel.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "n2vlib needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@extra=""; \
+	if [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1; then \
+	  if $(PY) -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)' $(TORCH_CPU)/ 2>/dev/null; \
+	  then extra="--extra-index-url $(TORCH_CPU)"; \
+	  else echo "PyTorch's CPU index does not answer: taking the torch wheel that pip finds"; fi; \
+	fi; \
+	echo "installing the packages of requirements.lock into .venv (once, a few minutes)"; \
+	$(PY) -m pip install --quiet --disable-pip-version-check $$extra -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+lock: setup  ## pin all dependencies of pyproject.toml anew (needs uv: pip install uv)
+	$(PY) tests/make_lock.py
+
+notebooks: setup  ## run all notebooks in quick mode and store their outputs in them
+	@for notebook in $(NOTEBOOKS); do $(PY) tests/run_notebook.py "$$notebook" --inplace || exit 1; done
+
+slides: setup  ## make slides of all notebooks in build/slides
+	$(PY) -m nbconvert --to slides --output-dir build/slides $(NOTEBOOKS)
+
+benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
+	$(PY) tests/benchmarks/run.py single twelve predict floor
+
+lint: setup  ## sort imports, format, and check the style
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean:  ## remove the virtual environment and all that was built
+	rm -rf .venv build

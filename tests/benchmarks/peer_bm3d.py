@@ -1,0 +1,29 @@
+"""Denoise images with BM3D, told the true sigma; runs in an environment with bm3d."""
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+
+import bm3d
+import numpy as np
+from measure import one_answer, timed
+
+
+def main():
+    """Write FOLDER/bm3d_NAME.npy for each NAME.npy and answer with the seconds each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sigma", type=float)
+    parser.add_argument("images", nargs="+", type=Path)
+    arguments = parser.parse_args()
+    results = []
+    with one_answer() as answer:
+        for path in arguments.images:
+            clean, seconds = timed(bm3d.bm3d, np.load(path), sigma_psd=arguments.sigma)
+            target = path.with_name(f"bm3d_{path.name}")
+            np.save(target, clean)
+            results.append(dict(file=str(target), seconds=seconds))
+        answer(dict(version=version("bm3d"), results=results))
+
+
+if __name__ == "__main__":
+    main()

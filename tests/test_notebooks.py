@@ -1,0 +1,112 @@
+"""The committed notebooks: executed, clean, small enough to read, and using all of n2vlib.
+
+That they run is tested by nbval (`pytest` collects the notebooks too, see pyproject.toml).
+"""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import n2vlib
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def syntax_tree(path):
+    """Parse all code of a notebook, without the lines that are IPython's own (%pip)."""
+    lines = "\n".join(cell.source for cell in code_cells(path)).splitlines()
+    return ast.parse("\n".join(line.replace("%pip", "pass  #") for line in lines))
+
+
+def test_there_are_notebooks():
+    assert [path.name for path in PATHS][:1] == ["01_single_image_demo.ipynb"]
+
+
+@every_notebook
+def test_committed_notebook_was_run_without_errors(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run it once, top to bottom"
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"], "warnings in the outputs"
+    assert not [cell for cell in cells if not cell.source.strip()], "empty cells"
+
+
+@every_notebook
+def test_committed_notebook_renders_everywhere(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata, "stored widget state breaks GitHub's view"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert path.stat().st_size < 2_000_000
+
+
+@every_notebook
+def test_notebook_can_be_read_in_class(path):
+    notebook = read(path)
+    kinds = [cell.cell_type for cell in notebook.cells]
+    assert 20 <= len(kinds) <= 40
+    assert "codecode" not in "".join(kinds), "prose between any two code cells"
+    for cell in code_cells(path):
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= 20, cell.source
+    assert all("slide_type" in cell.metadata.get("slideshow", {}) for cell in notebook.cells)
+
+
+@every_notebook
+def test_notebook_opens_with_badge_goals_set_up_and_settings(path):
+    title, set_up, _, settings = read(path).cells[:4]
+    slug = REPOSITORY.removeprefix("https://github.com/")
+    badge = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}"
+    assert badge in title.source and "You will learn" in title.source and "Time" in title.source
+    assert "google.colab" in set_up.source and f"git+{REPOSITORY}" in set_up.source
+    assert "--no-deps" in set_up.source, "Colab's torch and numpy must stay as they are"
+    assert "N2VLIB_MODE" in settings.source
+
+
+def test_every_public_name_of_the_library_is_used_by_a_notebook():
+    used = {node.attr for path in PATHS for node in ast.walk(syntax_tree(path)) if isinstance(node, ast.Attribute)}
+    assert set(n2vlib.__all__) - used == set()
+
+
+def test_no_function_of_the_library_is_dead():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "n2vlib").glob("*.py")]
+    defined = {node.name for tree in trees for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    used = set(n2vlib.__all__)
+    for tree in trees:
+        for node in ast.walk(tree):
+            used |= {node.id} if isinstance(node, ast.Name) else set()
+    assert defined - used == set()
+
+
+def test_no_function_is_defined_in_two_notebooks():
+    seen = {}
+    for path in PATHS:
+        for node in ast.walk(syntax_tree(path)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert seen.setdefault(node.name, path) == path, f"{node.name}: move it to n2vlib"
+
+
+@every_notebook
+def test_slides_can_be_made(path, tmp_path):
+    command = [sys.executable, "-m", "nbconvert", "--to", "slides", "--output-dir", str(tmp_path), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    deck = (tmp_path / f"{path.stem}.slides.html").read_text()
+    slides = [cell for cell in read(path).cells if cell.metadata["slideshow"]["slide_type"] in ("slide", "subslide")]
+    assert deck.count("<section>") >= len(slides) >= 10

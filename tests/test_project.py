@@ -1,0 +1,79 @@
+"""The project's own promises: one place for the dependencies, a layout that stays, modules one can read."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+# Arrows only point down: a module may import modules that stand later in this list, never earlier.
+ORDER = "live plots datasets training checkpoint denoiser data noise images masking unet device config metrics".split()
+
+
+def declared():
+    extras = PROJECT["optional-dependencies"]
+    return [Requirement(text) for text in [*PROJECT["dependencies"], *extras["notebook"], *extras["dev"]]]
+
+
+def pins(name, environment):
+    """Return the versions that the lock gives a package on a system."""
+    found = [pin for pin in LOCK if pin.name.lower() == name.lower()]
+    return [str(pin.specifier) for pin in found if pin.marker is None or pin.marker.evaluate(environment)]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_the_lock_pins_each_declared_dependency_once_and_in_range(python, system):
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.9",
+        "sys_platform": system,
+        "os_name": "nt" if system == "win32" else "posix",
+    }
+    for requirement in declared():
+        versions = pins(requirement.name, environment)
+        assert len(versions) == 1 and versions[0].startswith("=="), (requirement.name, versions)
+        assert requirement.specifier.contains(versions[0].removeprefix("==")), requirement
+
+
+def test_everything_installs_from_the_lock():
+    assert "-r requirements.lock" in (ROOT / "environment.yml").read_text()
+    assert "-r requirements.lock" in (ROOT / "Makefile").read_text()
+    assert "-r requirements.lock" in (ROOT / "README.md").read_text()
+    for name in ("environment.yml", "Makefile", "README.md"):  # and no version is pinned anywhere else
+        text = (ROOT / name).read_text()
+        assert not [r for r in declared() if re.search(rf"\b{r.name}\s*==", text, re.IGNORECASE)], name
+
+
+def test_ci_runs_the_command_of_the_readme():
+    assert "\nmake test\n" in (ROOT / ".ci/run").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert "make demo" in readme and "make test" in readme
+
+
+def test_the_layout_stays():
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert {"notebooks", "n2vlib", "data", "tests"} <= folders
+    assert folders - {"notebooks", "n2vlib", "data", "tests", "build", "n2vlib.egg-info"} == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "n2vlib").glob("*.py")), ids=lambda path: path.name)
+def test_modules_can_be_read_in_one_sitting(path):
+    source = path.read_text()
+    assert source.count("\n") <= 250
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            body = node.end_lineno - (node.body[0].end_lineno if ast.get_docstring(node) else node.lineno)
+            assert body <= 35, f"{node.name} has {body} lines"
+    if path.stem == "__init__":
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert ORDER.index(node.module) > ORDER.index(path.stem), f"{path.stem} imports {node.module}"
