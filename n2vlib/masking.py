@@ -8,8 +8,6 @@ import math
 import torch
 
 NO_NEIGHBOUR = "a blind pixel has only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"
-    "a blind pixel has only blind pixels in its roi: use a lower masked_pixel_percentage or a larger roi_size"
-)
 
 
 def box_side(masked_pixel_percentage):

@@ -43,14 +43,11 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
     run = Run(stack, validation, config)
     if resume:
         restore_checkpoint(run)
-    try:
-        stopped = False
-        while not (stopped or run.finished()):
-            stopped = _train_epoch(run, callbacks)
-            if config.checkpoint_dir is not None:
-                write_checkpoint(run)
-    except KeyboardInterrupt:
-        pass  # what was learned so far is worth keeping
+    stopped = False
+    while not (stopped or run.finished()):
+        stopped = _train_epoch(run, callbacks)
+        if config.checkpoint_dir is not None and not stopped:
+            write_checkpoint(run)
     if config.noise_model:
         run.denoiser.leak = measure_leak(run)
     return run.denoiser
@@ -86,7 +83,7 @@ class Run:
         self.plateau = ReduceLROnPlateau(self.optimizer) if config.lr_scheduler == "plateau" else None
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.clock = 0, 0.0, time.perf_counter()
         history = {name: [] for name in ("loss", "validation_loss", "learning_rate", "seconds", "steps")}
         returned = self.average.module if self.average else self.network
         self.denoiser = Denoiser(returned, config, mean, std, noise, history)
@@ -110,31 +107,42 @@ class Run:
         )
         return min(1.0, max(done / limit for done, limit in limits if limit))
 
+    def tick(self):
+        """Add the time since the last tick to the seconds spent: a budget is what a clock on the wall shows."""
+        now = time.perf_counter()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+
     def finished(self):
         """Return whether a limit is reached."""
         return self.fraction() >= 1
 
 
 def _train_epoch(run, callbacks):
-    """Train config.steps_per_epoch steps and note them in the history; True if a callback said stop."""
+    """Train config.steps_per_epoch steps and note them in the history; True if it was stopped early."""
     losses, stopped = [], False
-    while len(losses) < run.config.steps_per_epoch and not (stopped or run.finished()):
-        start = time.perf_counter()
-        losses.append(_train_step(run))
-        run.step += 1
-        run.seconds += time.perf_counter() - start
-        progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
-        stopped = any([callback(progress) is True for callback in callbacks])
-    start = time.perf_counter()
-    loss, validation_loss = float(np.mean(losses)), _validation_loss(run)
+    try:
+        while len(losses) < run.config.steps_per_epoch and not (stopped or run.finished()):
+            losses.append(_train_step(run))
+            run.step += 1
+            run.tick()
+            progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
+            stopped = any([callback(progress) is True for callback in callbacks])
+    except KeyboardInterrupt:
+        stopped = True  # what was learned so far is worth keeping
+    if losses:
+        _note_epoch(run, float(np.mean(losses)))
+    return stopped
+
+
+def _note_epoch(run, loss):
+    validation_loss = _validation_loss(run)
     if run.plateau:
         run.plateau.step(loss if validation_loss is None else validation_loss)
-    run.seconds += time.perf_counter() - start
+    run.tick()
     rate = run.optimizer.param_groups[0]["lr"]
     entry = dict(loss=loss, validation_loss=validation_loss, learning_rate=rate, seconds=run.seconds, steps=run.step)
     for name, value in entry.items():
         run.history[name].append(value)
-    return stopped
 
 
 def _train_step(run):
