@@ -97,7 +97,8 @@ class LiveTraining:
     def _watch(self, progress):
         """Refresh the view now and then; the callback of `train`."""
         self.losses.append(progress.loss)
-        done = progress.fraction >= 1 or self.stopping.is_set()
+        stop = self.stopping.is_set()  # asked once: the button may be pressed at any moment
+        done = progress.fraction >= 1 or stop
         if done or time.perf_counter() - self.drawn > REFRESH:
             self.bar.value = progress.fraction
             state = "done" if done else f"{progress.seconds_left:.0f} s left"
@@ -105,7 +106,7 @@ class LiveTraining:
             self.button.disabled = done
             self.picture.value = self._draw(progress)
             self.drawn = time.perf_counter()
-        return self.stopping.is_set()
+        return stop
 
     def _draw(self, progress):
         """Draw noisy crop, denoised crop and loss as PNG; without pyplot, which is not for threads."""

@@ -52,7 +52,7 @@ def test_n2v2_has_no_skip_at_the_top_level_only(depth):
 
 @pytest.mark.parametrize("n2v2", [False, True])
 def test_no_channel_influences_another(n2v2):
-    config = N2VConfig(num_channels_init=4, n2v2=n2v2, noise_model="gaussian")
+    config = N2VConfig(n2v2=n2v2, noise_model="gaussian")
     image = torch.randn(1, 3, 24, 20, generator=seeded())
     changed = image.clone()
     changed[:, 1] += torch.randn(24, 20, generator=seeded(1))
@@ -62,7 +62,7 @@ def test_no_channel_influences_another(n2v2):
         moved = (before != after).flatten(2).any(2)[0].tolist()
         assert moved == [False, False, True, True, False, False]  # mean and variance of channel 1
 
-        joint = build_network(N2VConfig(num_channels_init=4, independent_channels=False), 3)
+        joint = build_network(N2VConfig(independent_channels=False), 3)
         assert (joint(image) != joint(changed)).flatten(2).any(2).all(), "joint channels should influence each other"
 
 
@@ -111,7 +111,7 @@ def test_not_a_number_spreads_no_further_than_the_receptive_radius(depth, n2v2):
 @pytest.mark.parametrize("n2v2", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_prediction_at_a_blind_pixel_does_not_depend_on_its_own_value(strategy, n2v2):
-    config = N2VConfig(strategy=strategy, num_channels_init=4, n2v2=n2v2)
+    config = N2VConfig(strategy=strategy, n2v2=n2v2)
     network = build_network(config, 1)
     patches = torch.randn(2, 1, 30, 32, generator=seeded())
     blind = draw_blind_pixels(patches.shape, 6.25, seeded(1))

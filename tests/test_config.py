@@ -1,0 +1,139 @@
+"""Settings: every wrong value is refused at once, and the message says what would be right."""
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from n2vlib import N2VConfig
+
+WRONG = {
+    "patch_size": (7, 0, -8, 64.0, "64", True, None),
+    "batch_size": (0, 2.0, "4", None, True),
+    "augment": (1, 0, "yes", None),
+    "masked_pixel_percentage": (0, -1, 44.5, 100, math.nan, math.inf, "5", None, True),
+    "roi_size": (1, 4, 0, -5, 5.0, "11", None),
+    "strategy": ("best", "Uniform", 1, ["mean"]),
+    "depth": (0, 7, 2.0, None, "2"),
+    "num_channels_init": (0, 16.0, None, "16"),
+    "independent_channels": (1, "no", None),
+    "n2v2": (1, "n2v2", None),
+    "learning_rate": (0, -0.1, 1, 5, math.nan, "1e-3", None),
+    "lr_scheduler": ("step", None, True),
+    "steps_per_epoch": (0, 10.0, None),
+    "max_epochs": (0, -1, 1.5, "30"),
+    "max_steps": (0, 1e3, "1000"),
+    "max_seconds": (0, -60, math.inf, math.nan, "60"),
+    "average_weights": (-0.1, 1, 2, True, None, "0.99"),
+    "noise_model": ("gauss", True, 25),
+    "noise_sigma": (0, -25, math.inf, math.nan, "25", (), (25, 0), (25, "25"), True),
+    "seed": (-1, 2**63, 0.5, None, "0"),
+    "device": ("gpu", "cuda:9", None, 0),
+    "checkpoint_dir": (5, True, ["runs"]),
+    "save_top_k": (-1, 1.0, None, "3"),
+}
+
+ALLOWED = {
+    "patch_size": "integer of at least 8",
+    "roi_size": "odd integer of at least 3",
+    "depth": "integer between 1 and 6",
+    "masked_pixel_percentage": "above 0 and below 44.44",
+    "learning_rate": "above 0 and below 1",
+    "average_weights": "at least 0 and below 1",
+    "max_steps": "integer of at least 1 or None",
+    "max_seconds": "above 0 or None",
+    "strategy": "'uniform', 'median', 'mean', 'zero', 'random'",
+    "lr_scheduler": "'cosine', 'plateau'",
+    "noise_model": "None, 'gaussian', 'poisson_gaussian'",
+    "noise_sigma": "positive number",
+    "device": "'auto', 'cpu', 'cuda', 'mps'",
+    "n2v2": "True, False",
+    "checkpoint_dir": "folder or None",
+}
+
+
+def test_every_field_has_a_wrong_value_in_the_table():
+    assert set(WRONG) == {field.name for field in dataclasses.fields(N2VConfig)}
+
+
+@pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_value_is_refused_and_the_message_says_what_is_allowed(name, value, refused):
+    others = {"noise_model": "gaussian"} if name == "noise_sigma" else {}
+    allowed = re.escape(ALLOWED.get(name, "must be"))
+    with refused(ValueError, f"^{name} = {re.escape(repr(value))} is not possible: .*{allowed}"):
+        N2VConfig(**others, **{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [("patchsize", "patch_size"), ("masked_percentage", "masked_pixel_percentage"), ("epochs", "max_epochs")],
+)
+def test_an_unknown_field_is_refused_with_the_nearest_known_one(name, hint, refused):
+    with refused(ValueError, rf"no field {name} \(set to 5\): did you mean {hint}\?"):
+        N2VConfig(**{name: 5})
+
+
+def test_an_unknown_field_like_no_other_is_refused_with_all_known_ones():
+    with pytest.raises(ValueError, match="no field zzz.*allowed are patch_size, .*, save_top_k"):
+        N2VConfig(zzz=1)
+
+
+def test_no_limit_at_all_is_refused(refused):
+    with refused(ValueError, "max_epochs, max_steps and max_seconds are all None: give at least one"):
+        N2VConfig(max_epochs=None)
+
+
+@pytest.mark.parametrize("noise_model", [None, "poisson_gaussian"])
+def test_noise_sigma_without_the_gaussian_model_is_refused(noise_model, refused):
+    with refused(ValueError, "noise_sigma = 25 is not possible: .*gaussian"):
+        N2VConfig(noise_sigma=25, noise_model=noise_model)
+
+
+@pytest.mark.parametrize("sigma", [25, 0.5, (25, 3.5), [25, 3]])
+def test_noise_sigma_is_one_number_or_one_a_channel(sigma):
+    assert N2VConfig(noise_sigma=sigma, noise_model="gaussian").noise_sigma == sigma
+
+
+def test_limits_of_the_ranges_are_possible():
+    N2VConfig(patch_size=8, roi_size=3, depth=6, masked_pixel_percentage=44.4, average_weights=0, save_top_k=0)
+    N2VConfig(max_epochs=None, max_seconds=0.001, seed=2**63 - 1, checkpoint_dir=Path("runs"))
+
+
+def test_defaults_are_those_of_the_field():
+    config = N2VConfig()
+    assert (config.patch_size, config.roi_size, config.depth, config.save_top_k) == (64, 11, 2, 3)
+    assert config.strategy == "uniform" and config.device == "auto"
+    assert config.independent_channels and config.augment and not config.n2v2 and config.noise_model is None
+
+
+def test_n2v2_takes_the_median_unless_another_strategy_is_named():
+    assert N2VConfig(n2v2=True).strategy == "median"
+    assert N2VConfig(n2v2=True, strategy="uniform").strategy == "uniform"
+
+
+def test_paper_gives_the_values_of_krull_et_al():
+    config = N2VConfig.paper()
+    assert (config.patch_size, config.batch_size, config.roi_size, config.depth) == (64, 128, 5, 2)
+    assert (config.num_channels_init, config.learning_rate, config.lr_scheduler) == (32, 4e-4, "plateau")
+    assert 64 * 64 * config.masked_pixel_percentage / 100 == 64  # blind pixels a patch
+    assert config.strategy == "uniform" and config.average_weights == 0 and not config.n2v2
+    assert N2VConfig.paper(max_seconds=60, depth=3) == dataclasses.replace(config, max_seconds=60, depth=3)
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        N2VConfig().seed = 1
+
+
+def test_replace_changes_one_field_and_checks_it():
+    config = N2VConfig(seed=3)
+    assert dataclasses.replace(config, depth=3) == N2VConfig(seed=3, depth=3)
+    with pytest.raises(ValueError, match="depth = 9"):
+        dataclasses.replace(config, depth=9)
+
+
+def test_fields_are_named_never_positional():
+    with pytest.raises(TypeError):
+        N2VConfig(64)

@@ -1,0 +1,149 @@
+"""Watching a training, stopping it, and getting real images."""
+
+import functools
+import hashlib
+import http.server
+import io
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pooch
+import pytest
+import skimage.io
+import tifffile
+
+import n2vlib
+from n2vlib import datasets
+
+NOISY = np.random.default_rng(0).normal(100, 20, (64, 64))
+
+
+def endless(**changes):
+    return n2vlib.N2VConfig(max_seconds=600, max_epochs=None, num_channels_init=4, **changes)
+
+
+def test_stop_ends_a_live_training_at_once_and_keeps_what_was_learned():
+    training = n2vlib.train_live(NOISY, endless(), crop=(0, 0, 32))
+    while not training.losses:
+        time.sleep(0.01)
+    pressed = time.perf_counter()
+    training.button.click()
+    denoiser = training.result()
+    assert time.perf_counter() - pressed < 10  # seconds; a step takes milliseconds, the budget is 600 s
+    assert denoiser.history["steps"][-1] == len(training.losses) > 0
+    assert denoiser.predict(NOISY).shape == NOISY.shape
+    assert training.button.disabled and "done" in training.text.value
+
+
+def test_live_view_shows_a_picture_and_the_time_left():
+    training = n2vlib.train_live(NOISY, n2vlib.N2VConfig(max_steps=5, num_channels_init=4), crop=(8, 8, 32))
+    assert len(training.result().history["steps"]) == 1
+    assert bytes(training.picture.value).startswith(b"\x89PNG")
+    assert training.bar.value == 1
+    assert "step 5" in training.text.value
+
+
+def test_an_interrupted_wait_stops_the_training_and_returns_the_weights(monkeypatch):
+    training = n2vlib.train_live(NOISY, endless(), crop=(0, 0, 32))
+    wait, calls = training.future.result, []
+
+    def interrupted_once():
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt  # what pressing the kernel's stop button raises here
+        return wait()
+
+    monkeypatch.setattr(training.future, "result", interrupted_once)
+    assert isinstance(training.result(), n2vlib.Denoiser)
+
+
+def test_an_error_in_the_background_is_raised_where_the_user_waits():
+    training = n2vlib.train_live(np.full((64, 64), 7.0), endless(), crop=(0, 0, 32))
+    with pytest.raises(ValueError, match="constant"):
+        training.result()
+
+
+def test_live_view_takes_colour_photographs():
+    photograph = np.random.default_rng(0).normal(100, 20, (40, 50, 3))
+    config = n2vlib.N2VConfig(max_steps=2, num_channels_init=4)
+    training = n2vlib.train_live(photograph, config, crop=(0, 0, 32), channel_axis=-1)
+    assert training.result().predict(photograph, channel_axis=-1).shape == photograph.shape
+
+
+def test_masking_explorer_redraws_for_its_sliders():
+    (controls, picture) = n2vlib.explore_masking(NOISY).children
+    percentage, strategy = controls.children
+    percentage.value, strategy.value = 0.2, "median"
+    assert [option for option in strategy.options] == ["uniform", "median", "mean", "zero", "random"]
+    assert picture.layout.height is not None
+
+
+def test_load_image_keeps_intensities(tmp_path):
+    image = np.arange(70000, 70000 + 64 * 64, dtype=np.uint32).reshape(64, 64)
+    tifffile.imwrite(tmp_path / "deep.tif", image)
+    assert np.array_equal(n2vlib.load_image(tmp_path / "deep.tif"), image)
+    colour = np.zeros((8, 9, 3), np.uint8)
+    colour[..., 0] = 30
+    skimage.io.imsave(tmp_path / "colour.png", colour, check_contrast=False)
+    assert np.array_equal(n2vlib.load_image(tmp_path / "colour.png"), np.full((8, 9), 10))
+    assert n2vlib.load_image(tmp_path / "colour.png", channel_axis=-1).shape == (8, 9, 3)
+    assert n2vlib.load_image("camera").shape == (512, 512)
+
+
+def archive():
+    """Make a small zip with the layout of the Noise2Void archive: test images i of intensity i."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number in range(1, 69):
+            tiff = io.BytesIO()
+            tifffile.imwrite(tiff, np.full((4, 5), number, np.float32))
+            file.writestr(f"BSD68_reproducibility_data/test/gt/{number:02d}.tiff", tiff.getvalue())
+    return buffer.getvalue()
+
+
+def test_bsd68_is_taken_from_a_folder_in_both_layouts(tmp_path, monkeypatch):
+    monkeypatch.setenv("N2VLIB_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="N2VLIB_DATA"):
+        n2vlib.bsd68_test_image(5)
+    with zipfile.ZipFile(io.BytesIO(archive())) as file:
+        file.extractall(tmp_path / "official")
+    assert (n2vlib.bsd68_test_image(5) == 5).all()
+    (tmp_path / "bsd68" / "test68").mkdir(parents=True)
+    picture = np.full((4, 5), 77, np.uint8)
+    skimage.io.imsave(tmp_path / "bsd68" / "test68" / "test005.png", picture, check_contrast=False)
+    assert (n2vlib.bsd68_test_image(5) == 77).all()
+    for number in (0, 69):
+        with pytest.raises(ValueError, match="1 to 68"):
+            n2vlib.bsd68_test_image(number)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serve a folder on this machine, as the download server does."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+
+
+def test_bsd68_is_downloaded_and_its_checksum_compared(tmp_path, monkeypatch, server):
+    folder, address = server
+    name, content = "BSD68_reproducibility_data.zip", archive()
+    good = "sha256:" + hashlib.sha256(content).hexdigest()
+    mirror = pooch.create(tmp_path / "cache", address, registry={name: good}, retry_if_failed=0)
+    monkeypatch.delenv("N2VLIB_DATA", raising=False)
+    monkeypatch.setattr(datasets, "BSD68", mirror)
+
+    (folder / name).write_bytes(content[:-10])
+    with pytest.raises(ValueError, match="hash"):
+        n2vlib.bsd68_test_image(5)
+    assert not list((tmp_path / "cache").rglob("*.zip")), "a wrong download must not stay"
+    (folder / name).write_bytes(content)
+    assert (n2vlib.bsd68_test_image(5) == 5).all()
+    (folder / name).unlink()  # the second time nothing is downloaded
+    assert (n2vlib.bsd68_test_image(6) == 6).all()

@@ -1,0 +1,171 @@
+"""Measures of quality, and estimates of the noise."""
+
+import numpy as np
+import pytest
+import skimage.metrics
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import n2vlib
+from n2vlib.noise import estimate_noise, estimate_poisson_gaussian
+
+scales = st.floats(0.01, 100) | st.floats(-100, -0.01)
+
+
+@pytest.fixture(scope="module")
+def pair(camera, noisy):
+    return camera[:64, :80], noisy[:64, :80]
+
+
+@pytest.mark.parametrize("data_range", [1, 255, 65535.0])
+def test_psnr_equals_scikit_image_and_the_formula(pair, data_range):
+    clean, image = pair
+    expected = 10 * np.log10(data_range**2 / np.mean((clean - image) ** 2))
+    assert n2vlib.psnr(clean, image, data_range) == pytest.approx(expected, abs=1e-9)
+    theirs = skimage.metrics.peak_signal_noise_ratio(clean, image, data_range=data_range)
+    assert n2vlib.psnr(clean, image, data_range=data_range) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_psnr_of_integers_does_not_wrap_around():
+    dark, bright = np.zeros((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)
+    assert n2vlib.psnr(dark, bright) == n2vlib.psnr(bright, dark) == 0
+
+
+def test_equal_images_are_infinitely_good(pair):
+    clean, _ = pair
+    assert n2vlib.psnr(clean, clean) == np.inf
+    assert n2vlib.ssim(clean, clean) == pytest.approx(1)
+
+
+@given(scales, st.floats(-1000, 1000))
+def test_scale_invariant_psnr_does_not_see_scale_and_shift(pair, scale, shift):
+    clean, image = pair
+    expected = n2vlib.scale_invariant_psnr(clean, image)
+    assert n2vlib.scale_invariant_psnr(clean, scale * image + shift) == pytest.approx(expected, abs=1e-6)
+
+
+def test_scale_invariant_psnr_equals_the_published_formula(pair):
+    """As in CSBDeep and CAREamics: clean in units of its deviation, the image fitted to it."""
+    clean, image = pair
+    target = (clean - clean.mean()) / clean.std()
+    centred = image - image.mean()
+    fitted = centred * (target * centred).sum() / (centred * centred).sum()
+    data_range = (clean.max() - clean.min()) / clean.std()
+    expected = 10 * np.log10(data_range**2 / np.mean((target - fitted) ** 2))
+    assert n2vlib.scale_invariant_psnr(clean, image) == pytest.approx(expected, abs=1e-9)
+    more = 20 * np.log10(255 / (clean.max() - clean.min()))
+    assert n2vlib.scale_invariant_psnr(clean, image, data_range=255) == pytest.approx(expected + more, abs=1e-9)
+
+
+def test_scale_invariant_psnr_is_never_below_psnr(pair):
+    clean, image = pair
+    assert n2vlib.scale_invariant_psnr(clean, image, 255) >= n2vlib.psnr(clean, image, 255)
+
+
+def test_ssim_equals_scikit_image_and_averages_a_stack(pair):
+    clean, image = pair
+    theirs = skimage.metrics.structural_similarity(clean, image, data_range=255)
+    assert n2vlib.ssim(clean, image) == pytest.approx(theirs, abs=1e-12)
+    stack = n2vlib.ssim(np.stack([clean, clean]), np.stack([image, clean]))
+    assert stack == pytest.approx((theirs + 1) / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("measure", [n2vlib.psnr, n2vlib.scale_invariant_psnr, n2vlib.ssim])
+def test_measures_refuse_what_cannot_be_compared(measure, refused):
+    clean = np.arange(64.0).reshape(8, 8)
+    with refused(ValueError, r"shape \(8, 8\) but the image \(8, 7\)"):
+        measure(clean, clean[:, :7])
+    with refused(ValueError, "finite values only"):
+        measure(clean, np.where(clean == 3, np.nan, clean))
+
+
+def test_measures_refuse_degenerate_images(refused):
+    with refused(ValueError, "clean is constant.*give data_range"):
+        n2vlib.scale_invariant_psnr(np.ones((8, 8)), np.eye(8))
+    with refused(ValueError, r"windows of 7x7 .*\(6, 9\) are too small"):
+        n2vlib.ssim(np.ones((6, 9)), np.ones((6, 9)))
+
+
+def noise_of(stack, model="gaussian", **settings):
+    return estimate_noise(stack, n2vlib.N2VConfig(noise_model=model, **settings))
+
+
+@pytest.mark.parametrize("sigma", [0.02, 5.0, 400.0])
+@pytest.mark.parametrize("steepness", [0, 0.1])
+def test_sigma_is_estimated_on_flat_and_sloping_images(sigma, steepness):
+    # A median of n wavelet details has a relative deviation of 1.17 / sqrt(n), n = 128**2: 0.9 %.
+    # Wavelets do not see a slope (db2 has two vanishing moments). Margin: five deviations.
+    y, x = np.mgrid[:256, :256]
+    image = 1000 + steepness * sigma * (x + 2 * y) + np.random.default_rng(0).normal(0, sigma, x.shape)
+    gain, offset = noise_of(image[None, None])
+    assert gain == [0.0]
+    assert offset[0] ** 0.5 == pytest.approx(sigma, rel=0.05)
+
+
+def test_each_channel_has_its_own_sigma():
+    rng = np.random.default_rng(0)
+    stack = np.stack([rng.normal(0, sigma, (3, 128, 128)) for sigma in (2, 30)], axis=1)
+    gain, offset = noise_of(stack)
+    assert gain == [0.0, 0.0]
+    assert np.sqrt(offset) == pytest.approx([2, 30], rel=0.05)
+
+
+def test_a_given_sigma_is_taken_as_it_is(two_channels):
+    assert noise_of(two_channels, noise_sigma=25) == ([0.0, 0.0], [625.0, 625.0])
+    assert noise_of(two_channels, noise_sigma=(25, 3)) == ([0.0, 0.0], [625.0, 9.0])
+
+
+def test_noise_sigma_of_wrong_length_is_refused(two_channels, refused, tiny):
+    config = tiny(noise_model="gaussian", noise_sigma=(25, 3, 7))
+    with refused(ValueError, "noise_sigma has 3 values for 2 channels: give one, or one for each"):
+        n2vlib.train(two_channels, config)
+
+
+def test_poisson_gaussian_recovers_gain_and_offset():
+    # 64 groups of 1032 wavelet details: each variance is known to 2 * 1.17 / sqrt(1032) = 7 %, that
+    # is about 47 of 650 here. A line through 64 of them over a signal from 0 to 200 (deviation 58)
+    # has deviations of 47 / 8 / 58 = 0.10 in the slope (4 % of 2.5) and 2 * 47 / 8 = 12 in the
+    # intercept (3 % of 400). Sorting by noisy averages flattens the line by a few percent more.
+    rng = np.random.default_rng(0)
+    gain, read_noise = 2.5, 20.0
+    signal = np.tile(np.linspace(0, 200, 512), (512, 1))
+    image = gain * rng.poisson(signal / gain) + rng.normal(0, read_noise, signal.shape)
+    found_gain, found_offset = estimate_poisson_gaussian(image[None])
+    assert found_gain == pytest.approx(gain, rel=0.15)
+    assert found_offset == pytest.approx(read_noise**2, rel=0.15)
+
+
+def test_poisson_gaussian_takes_a_black_level_as_a_negative_offset():
+    # The line of variance meets 0 at the black level: offset = -gain * 100. Margins as above, but
+    # the intercept is extrapolated over 100 + 10 more: 0.15 * 2.5 * 110 = 41 of 250.
+    rng = np.random.default_rng(0)
+    signal = np.tile(np.linspace(10, 400, 512), (512, 1))
+    image = 100 + 2.5 * rng.poisson(signal / 2.5)
+    gain, offset = estimate_poisson_gaussian(image[None])
+    assert gain == pytest.approx(2.5, rel=0.15)
+    assert offset == pytest.approx(-250, abs=41)
+
+
+def test_poisson_gaussian_finds_no_gain_in_gaussian_noise():
+    # Variance 100, known to 7 % in each of 64 groups, signal deviation 58: the slope's deviation is
+    # 7 / 8 / 58 = 0.015. Margin: five deviations.
+    rng = np.random.default_rng(0)
+    image = np.tile(np.linspace(0, 200, 512), (512, 1)) + rng.normal(0, 10, (512, 512))
+    gain, offset = estimate_poisson_gaussian(image[None])
+    assert 0 <= gain < 0.075
+    assert gain * 100 + offset == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize("model", ["gaussian", "poisson_gaussian"])
+def test_an_image_without_noise_is_refused(model, refused, tiny):
+    steps = np.repeat(np.repeat(np.arange(16.0).reshape(4, 4), 32, axis=0), 32, axis=1)
+    with refused(ValueError, "no noise found"):
+        n2vlib.train(steps, tiny(noise_model=model))
+
+
+@given(st.floats(0.01, 10), st.floats(0.01, 10), st.floats(-5, 5), st.floats(-5, 5))
+def test_posterior_mean_weighs_by_certainty(variance, noise_variance, mean, noisy):
+    values = (torch.tensor(v, dtype=torch.float64) for v in (mean, variance, noisy, noise_variance))
+    expected = (mean / variance + noisy / noise_variance) / (1 / variance + 1 / noise_variance)
+    assert n2vlib.posterior_mean(*values).item() == pytest.approx(expected, abs=1e-9)
