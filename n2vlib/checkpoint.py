@@ -67,7 +67,7 @@ def write_checkpoint(run):
         seconds=run.seconds,
     )
     write_model(folder / "last.pt", run.denoiser.content() | dict(training=state))
-    for path in folder.glob("best_epoch*.pt"):
+    for path in folder.glob("best_epoch*"):  # no longer among the best, or a write that was killed
         if path.name not in names.values():
             path.unlink()
 

@@ -38,7 +38,7 @@ class N2VConfig:
             when the training ends) or "plateau" (ReduceLROnPlateau on the validation loss).
         steps_per_epoch: an epoch is this number of steps, whatever the size of the data.
         max_epochs, max_steps, max_seconds: whichever limit is reached first ends the training
-            (None: no such limit). A time budget depends on the machine's mood: only max_steps
+            (None: no such limit; all None: 100 epochs). A time budget depends on the machine's mood: only max_steps
             and max_epochs give the same weights twice.
         average_weights: decay of the running average of the weights, which is what the training
             returns (0: the last weights).
@@ -67,7 +67,7 @@ class N2VConfig:
     learning_rate: float = 1e-3
     lr_scheduler: str = "cosine"
     steps_per_epoch: int = 200
-    max_epochs: int | None = 30
+    max_epochs: int | None = None
     max_steps: int | None = None
     max_seconds: float | None = None
     average_weights: float = 0.99
@@ -89,6 +89,12 @@ class N2VConfig:
         return super().__new__(cls)
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):  # numpy's numbers and arrays become Python's: model files hold no others
+            value = getattr(self, field.name)
+            if hasattr(value, "tolist"):
+                object.__setattr__(self, field.name, value.tolist())  # how a frozen object sets its own fields
+        if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
+            object.__setattr__(self, "max_epochs", 100)
         if self.strategy is None:
             object.__setattr__(self, "strategy", "median" if self.n2v2 else "uniform")
         self._whole("patch_size", 8)
@@ -121,8 +127,6 @@ class N2VConfig:
                 self._refuse("noise_sigma", "a positive number in intensity units, one for each channel, or None")
             if self.noise_model != "gaussian":
                 self._refuse("noise_sigma", 'None unless noise_model = "gaussian"')
-        if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
-            raise ValueError("max_epochs, max_steps and max_seconds are all None: give at least one limit")
         if self.checkpoint_dir is not None and not isinstance(self.checkpoint_dir, (str, Path)):
             self._refuse("checkpoint_dir", "a folder or None")
 

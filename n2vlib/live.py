@@ -1,21 +1,18 @@
 """Widgets: masking under sliders, and training that is watched and stopped while it runs."""
 
-import io
 import threading
 import time
 from concurrent.futures import Future
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import display
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .images import to_stack
 from .masking import draw_blind_pixels, replace_blind_pixels
-from .plots import show_masking
+from .plots import MASKING_SIZE, show_masking, to_png
 from .training import train
 
 REFRESH = 1.0  # seconds between two pictures
@@ -31,17 +28,21 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
     )
     strategy = widgets.Dropdown(options=strategies, description="strategy")
 
-    def draw(percentage, strategy):
-        generator = torch.Generator().manual_seed(0)
-        batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
-        batch = batch - batch.mean()  # so that "zero" is the mean, as in training
-        blind = draw_blind_pixels(batch.shape, percentage, generator)
-        masked = replace_blind_pixels(batch, blind, strategy, generator=generator)
-        show_masking(batch[0, 0].numpy(), masked[0, 0].numpy(), blind[0, 0].numpy())
-        plt.show()
+    picture = widgets.Image(format="png", layout={"height": "270px", "object_fit": "contain"})
+    batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
+    batch = batch - batch.mean()  # so that "zero" is the mean, as in training
 
-    picture = widgets.interactive_output(draw, {"percentage": percentage, "strategy": strategy})
-    picture.layout.height = "330px"  # a fixed height does not flicker
+    def draw(_=None):
+        generator = torch.Generator().manual_seed(0)
+        blind = draw_blind_pixels(batch.shape, percentage.value, generator)
+        masked = replace_blind_pixels(batch, blind, strategy.value, generator=generator)
+        # Not pyplot: while another cell runs, widgets are served from a thread.
+        figure = Figure(figsize=MASKING_SIZE, layout="constrained")
+        picture.value = to_png(show_masking(batch[0, 0], masked[0, 0], blind[0, 0], figure))
+
+    percentage.observe(draw, "value")
+    strategy.observe(draw, "value")
+    draw()
     return widgets.VBox([widgets.HBox([percentage, strategy]), picture])
 
 
@@ -122,9 +123,7 @@ class LiveTraining:
         axes[2].plot(np.linspace(0, progress.step, len(smooth)), smooth)
         axes[2].set_xlabel("training step")
         axes[2].set_ylabel("loss (running mean)")
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer)
-        return buffer.getvalue()
+        return to_png(figure)
 
 
 def running_mean(values, width):

@@ -1,13 +1,17 @@
 """Figures for the projector: one style, same contrast for images that are compared."""
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 
 from .metrics import psnr
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
 PANEL = 3.3  # inches of one image panel
+MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 
 
 def use_style():
@@ -56,16 +60,17 @@ def show_images(images, clean=None, crop=None, data_range=255):
     return figure
 
 
-def show_masking(patch, masked, blind):
+def show_masking(patch, masked, blind, figure=None):
     """Show a patch, where its blind pixels are, and the patch with them replaced.
 
     patch, masked: (Y, X), any units, shown with one contrast. blind: boolean (Y, X).
-    Arrays or tensors. Returns the matplotlib figure.
+    Arrays or tensors. figure: None makes a new one. Returns the matplotlib figure.
     """
     patch, masked, blind = np.asarray(patch), np.asarray(masked), np.asarray(blind)
-    figure, axes = plt.subplots(1, 3, figsize=(3 * PANEL, PANEL * 1.1))
+    figure = figure or plt.figure(figsize=MASKING_SIZE)
+    axes = figure.subplots(1, 3)
     low, high = patch.min(), patch.max()
-    share = f"{blind.sum()} of {blind.size} pixels ({100 * blind.mean():.2g} %)"
+    share = f"{blind.sum()} of {blind.size} ({100 * blind.mean():.2g} %)"
     for axis, image, title in zip(axes, (patch, patch, masked), ("patch", f"blind: {share}", "what the network sees")):
         axis.imshow(image, vmin=low, vmax=high)
         axis.set_title(title)
@@ -116,3 +121,10 @@ def show_bars(values, reference=None, label="PSNR in dB"):
     axis.set_xlim(low - 0.15 * (high - low) - 0.5, high + 0.12 * (high - low) + 0.1)
     axis.set_xlabel(label)
     return figure
+
+
+def to_png(figure):
+    """Draw a figure as PNG and return the bytes: what an image widget shows, from any thread."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()

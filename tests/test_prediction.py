@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import n2vlib
 from n2vlib import Denoiser, denoiser
+from n2vlib.config import STRATEGIES
 from n2vlib.noise import SMALLEST_VARIANCE
 
 
@@ -44,8 +45,10 @@ def test_tiled_equals_whole(untrained, shape, side, depth, n2v2, noise_model):
     assert np.abs(whole - tiled).max() <= 1e-4 * np.ptp(whole)
 
 
-def test_tiled_equals_whole_where_pixels_are_hidden(untrained):
-    model = untrained(noise_model="gaussian", masked_pixel_percentage=11)  # boxes of side 3, off the pooling grid
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_tiled_equals_whole_where_pixels_are_hidden(untrained, strategy):
+    # Boxes of side 3 do not follow the pooling grid.
+    model = untrained(noise_model="gaussian", masked_pixel_percentage=11, strategy=strategy)
     model.leak = 1.0
     image = noise_image((70, 90))
     whole, tiled = with_tiles(model, 1000).predict(image), with_tiles(model, 16).predict(image)
@@ -220,9 +223,10 @@ def test_posterior_mean_follows_the_formula(untrained, noise_model, gain):
     assert np.abs(model.predict(image) - expected).max() < 1e-5 * np.ptp(image)
 
 
-@pytest.mark.parametrize("percentage", [6.25, 11, 44])
-def test_the_hidden_prediction_does_not_see_the_pixels_own_value(untrained, percentage):
-    model = untrained(noise_model="gaussian", masked_pixel_percentage=percentage)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("percentage", [6.25, 44])
+def test_the_hidden_prediction_does_not_see_the_pixels_own_value(untrained, percentage, strategy):
+    model = untrained(noise_model="gaussian", masked_pixel_percentage=percentage, strategy=strategy)
     tile = torch.randn(1, 1, 40, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before, seen_before = model._output_hidden(tile), model.network(tile)
@@ -247,14 +251,14 @@ class Identity(torch.nn.Module):
 
 
 def test_a_network_that_leaks_predicts_hidden(untrained):
-    model = untrained(noise_model="gaussian", masked_pixel_percentage=6.25)
+    model = untrained(noise_model="gaussian", masked_pixel_percentage=6.25, strategy="mean", roi_size=3)
     model.network = Identity()
-    image = noise_image((20, 24))
+    image = noise_image((40, 48))
     assert np.abs(model.predict(image) - image).max() < 1e-3
 
     model.leak = 1.0
     padded = np.pad(image, 1, mode="reflect")
-    around = sum(padded[i : i + 20, j : j + 24] for i in range(3) for j in range(3) if (i, j) != (1, 1)) / 8
+    around = sum(padded[i : i + 40, j : j + 48] for i in range(3) for j in range(3) if (i, j) != (1, 1)) / 8
     v, s2 = (np.log(2) + SMALLEST_VARIANCE) * 50**2, 400
     expected = (around / v + image / s2) / (1 / v + 1 / s2)
     assert np.abs(model.predict(image) - expected).max() < 1e-5 * np.ptp(image)

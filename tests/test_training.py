@@ -1,0 +1,503 @@
+"""Training: reproducible, can be interrupted and resumed, and it denoises."""
+
+import dataclasses
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from conftest import REPOSITORY
+
+import n2vlib
+from n2vlib import Denoiser, N2VConfig, train
+from n2vlib.config import STRATEGIES
+from n2vlib.data import channel_statistics, crop_patches
+from n2vlib.training import Run, blind_loss, measure_leak
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
+
+
+def same_weights(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def without_times(history):
+    return {name: values for name, values in history.items() if name != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def image(noisy):
+    return noisy[:48, :56]
+
+
+def stop_at(step, error=None):
+    """A callback that ends the training after a step, or raises `error`."""
+
+    def callback(progress):
+        if progress.step == step and error:
+            raise error
+        return progress.step == step
+
+    return callback
+
+
+# Reproducible
+
+
+def test_same_seed_and_steps_give_the_same_weights_bit_for_bit(image, tiny):
+    first, again, other = (train(image, tiny(seed=seed)) for seed in (1, 1, 2))
+    assert same_weights(weights(first), weights(again))
+    assert without_times(first.history) == without_times(again.history)
+    assert not same_weights(weights(first), weights(other))
+
+
+def test_another_process_gives_the_same_weights_bit_for_bit(image, tmp_path):
+    program = f"""
+import sys, numpy, torch, n2vlib
+torch.set_num_threads(1)
+config = n2vlib.N2VConfig(patch_size=16, batch_size=2, max_steps=5, device="cpu")
+n2vlib.train(numpy.load({str(tmp_path / "image.npy")!r}), config).save(sys.argv[1])
+"""
+    np.save(tmp_path / "image.npy", image)
+    for name in ("one.pt", "two.pt"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True, cwd=REPOSITORY)
+    one, two = (Denoiser.load(tmp_path / name) for name in ("one.pt", "two.pt"))
+    assert same_weights(weights(one), weights(two))
+
+
+def test_the_callers_random_numbers_and_image_are_left_alone(image, tiny):
+    random_states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    read_only = image.copy()
+    read_only.flags.writeable = False
+    train(read_only, tiny(max_steps=3, noise_model="gaussian"), validation=read_only)
+    assert np.array_equal(read_only, image)
+    assert torch.equal(torch.get_rng_state(), random_states[0])
+    assert np.array_equal(np.random.get_state()[1], random_states[1])  # noqa: NPY002
+    assert random.getstate() == random_states[2]
+
+
+def test_the_callers_random_numbers_have_no_influence(image, tiny):
+    torch.manual_seed(1)
+    first = train(image, tiny(max_steps=3))
+    torch.manual_seed(2)
+    assert same_weights(weights(first), weights(train(image, tiny(max_steps=3))))
+
+
+# What goes in
+
+
+@pytest.mark.parametrize("shape", [(20, 13), (8, 8), (3, 20, 13), (2, 2, 9, 40)])
+def test_images_smaller_than_the_patch_train_on_what_fits(shape, tiny):
+    small = np.random.default_rng(0).normal(0, 1, shape)
+    model = train(small, tiny(patch_size=64, max_steps=3))
+    assert np.isfinite(model.history["loss"]).all()
+    assert model.predict(small).shape == shape
+
+
+def test_dtype_memory_layout_and_memory_map_do_not_matter(image, tiny, tmp_path):
+    image = image.clip(0, 255).round()
+    expected = weights(train(image, tiny()))
+    np.save(tmp_path / "image.npy", image.astype(np.uint8))
+    mapped = np.load(tmp_path / "image.npy", mmap_mode="r")
+    for same in (mapped, image.astype(">f4"), np.asfortranarray(image), image[::-1][::-1], image[None, None]):
+        assert same_weights(weights(train(same, tiny())), expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_channel_axis_equals_moving_the_axis(two_channels, tiny, axis):
+    moved = np.moveaxis(two_channels[0], 0, axis)
+    model = train(moved, tiny(), validation=moved, channel_axis=axis)
+    expected = train(two_channels, tiny(), validation=two_channels)
+    assert same_weights(weights(model), weights(expected))
+    assert without_times(model.history) == without_times(expected.history)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [dict(strategy=strategy) for strategy in STRATEGIES]
+    + [
+        dict(n2v2=True),
+        dict(independent_channels=False),
+        dict(noise_model="gaussian"),
+        dict(noise_model="poisson_gaussian", n2v2=True),
+        dict(noise_model="gaussian", noise_sigma=(25, 75), independent_channels=False),
+        dict(lr_scheduler="plateau", augment=False, average_weights=0),
+        dict(depth=1, masked_pixel_percentage=44, roi_size=3),
+        dict(depth=4, masked_pixel_percentage=0.2),
+    ],
+    ids=str,
+)
+def test_every_setting_trains(two_channels, tiny, settings):
+    config = tiny(max_steps=3, num_channels_init=8, **settings)
+    model = train(two_channels, config, validation=two_channels)
+    assert np.isfinite(model.history["loss"] + model.history["validation_loss"]).all()
+    start = Run(two_channels, None, config).network.state_dict()
+    assert not same_weights(weights(model), start)
+    assert np.isfinite(model.predict(two_channels)).all()
+
+
+def test_patches_are_parts_of_the_image(tiny):
+    stack = np.arange(2 * 3 * 20 * 30).reshape(2, 3, 20, 30)
+    patches = crop_patches(stack, tiny(augment=False, batch_size=200), torch.Generator().manual_seed(0))
+    assert patches.shape == (200, 3, 16, 16)
+    corners = set()
+    for patch in patches:
+        page, channel, y, x = np.unravel_index(patch[0, 0, 0], stack.shape)
+        assert channel == 0
+        assert np.array_equal(patch, stack[page, :, y : y + 16, x : x + 16])
+        corners.add((page, y, x))
+    pages, rows, columns = (set(values) for values in zip(*corners))
+    assert (pages, rows, columns) == (set(range(2)), set(range(5)), set(range(15)))
+
+
+def test_augmentation_draws_all_eight_orientations_equally_often(tiny):
+    stack = np.arange(16 * 16).reshape(1, 1, 16, 16)
+    turned = [np.rot90(stack[0, 0], k)[:, ::flip] for k in range(4) for flip in (1, -1)]
+    patches = crop_patches(stack, tiny(batch_size=1600), torch.Generator().manual_seed(0))
+    counts = [sum(np.array_equal(patch[0], orientation) for patch in patches) for orientation in turned]
+    assert sum(counts) == 1600
+    assert scipy.stats.chisquare(counts).pvalue > 1e-6
+
+
+def test_statistics_are_those_of_each_channel():
+    stack = np.random.default_rng(0).normal([[[[1e6]], [[-3]]]], [[[[0.5]], [[40]]]], (5, 2, 30, 20))
+    mean, std = channel_statistics(stack)
+    np.testing.assert_allclose(mean, stack.mean(axis=(0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(std, stack.std(axis=(0, 2, 3)), rtol=1e-9)
+
+
+# Limits, history, callbacks
+
+
+@pytest.mark.parametrize(
+    "limits, steps",
+    [
+        (dict(max_epochs=3, max_steps=None), [4, 8, 12]),
+        (dict(max_epochs=3, max_steps=10), [4, 8, 10]),
+        (dict(max_epochs=2, max_steps=10), [4, 8]),
+        (dict(max_steps=1), [1]),
+        (dict(max_epochs=2, max_seconds=1000), [4, 8]),
+    ],
+)
+def test_whichever_limit_comes_first_ends_the_training(image, tiny, limits, steps):
+    model = train(image, tiny(steps_per_epoch=4, **limits))
+    history = model.history
+    assert set(history) == {"loss", "validation_loss", "learning_rate", "seconds", "steps"}
+    assert history["steps"] == steps
+    assert history["validation_loss"] == [None] * len(steps)
+    assert all(len(values) == len(steps) for values in history.values())
+    assert np.isfinite(history["loss"]).all()
+    assert history["seconds"] == sorted(history["seconds"]) and history["seconds"][0] > 0
+
+
+def test_a_time_budget_is_kept_within_one_step(image, tiny):
+    seen = []
+    start = time.perf_counter()
+    train(image, tiny(max_steps=None, max_seconds=1.0), callbacks=[lambda p: seen.append((p.seconds, p.fraction))])
+    elapsed = time.perf_counter() - start
+    seconds, fractions = np.transpose(seen)
+    assert len(seconds) > 5
+    assert seconds[-2] < 1.0 <= seconds[-1], "not the first step that reaches the budget was the last"
+    assert fractions[-1] == 1 and (np.diff(fractions) > 0).all()
+    # Beside the steps there are only the set-up and the calls between them: far below a second.
+    assert elapsed < seconds[-1] + 1.0
+
+
+def test_the_cosine_schedule_ends_when_the_training_does(image, tiny):
+    model = train(image, tiny(steps_per_epoch=1, max_steps=200))
+    rates = model.history["learning_rate"]
+    assert max(rates) == pytest.approx(1e-3, rel=0.01)
+    assert np.argmax(rates) < 10, "warming up takes a few percent of the training"
+    assert rates[100] == pytest.approx(0.5e-3, rel=0.01)
+    assert 0 < rates[-1] < 1e-3 * 1e-3  # (1 + cos(0.995 pi)) / 2 is 6e-5
+
+
+def test_the_plateau_schedule_lowers_the_rate_when_the_loss_stays(tiny):
+    # On pure noise the loss cannot fall below the variance: after ten epochs without a better one
+    # the rate goes down by a factor of ten.
+    noise = np.random.default_rng(0).standard_normal((64, 64))
+    model = train(noise, tiny(steps_per_epoch=1, max_steps=80, lr_scheduler="plateau"))
+    rates = model.history["learning_rate"]
+    assert rates[0] == 1e-3
+    assert rates[-1] <= 1.01e-4
+    assert all(now == before or now == pytest.approx(before / 10) for before, now in zip(rates, rates[1:]))
+
+
+def test_the_plateau_follows_the_validation_loss(image, tiny):
+    config = tiny(steps_per_epoch=1, max_steps=3, lr_scheduler="plateau")
+    run = Run(image[None, None], image[None, None], config)
+    assert run.plateau.optimizer is run.optimizer
+    model = train(image, config, validation=image)
+    assert None not in model.history["validation_loss"]
+
+
+def test_validation_losses_are_noted_and_change_nothing_else(image, noisy, tiny):
+    config = tiny(steps_per_epoch=5)
+    plain, validated = train(image, config), train(image, config, validation=noisy[100:130, 100:150])
+    assert len(validated.history["validation_loss"]) == 2
+    assert np.isfinite(validated.history["validation_loss"]).all()
+    assert same_weights(weights(plain), weights(validated))
+
+
+def test_a_callback_is_told_where_the_training_stands(image, tiny):
+    seen = []
+    model = train(image, tiny(steps_per_epoch=4), callbacks=[seen.append])
+    assert [progress.step for progress in seen] == list(range(1, 11))
+    assert [progress.fraction for progress in seen] == pytest.approx(np.arange(1, 11) / 10)
+    assert seen[-1].seconds_left == 0 < seen[0].seconds_left
+    assert np.mean([progress.loss for progress in seen[:4]]) == pytest.approx(model.history["loss"][0])
+    assert seen[-1].history is model.history
+    assert seen[-1].denoiser.predict(image).shape == image.shape
+
+
+def test_a_callback_that_returns_true_stops_at_once_and_all_are_called(image, tiny):
+    called = []
+    callbacks = [stop_at(7), lambda progress: called.append(progress.step)]
+    model = train(image, tiny(steps_per_epoch=5), callbacks=callbacks)
+    assert called == list(range(1, 8))
+    assert model.history["steps"] == [5, 7]
+
+
+@pytest.mark.parametrize("average", [0, 0.9])
+@pytest.mark.parametrize("noise_model", [None, "gaussian"])
+def test_ctrl_c_returns_the_weights_reached_so_far(image, tiny, average, noise_model):
+    config = tiny(steps_per_epoch=5, average_weights=average, noise_model=noise_model)
+    interrupted = train(image, config, callbacks=[stop_at(7, KeyboardInterrupt)])
+    stopped = train(image, config, callbacks=[stop_at(7)])
+    assert same_weights(weights(interrupted), weights(stopped))
+    assert np.array_equal(interrupted.predict(image), stopped.predict(image))
+    assert interrupted.history["steps"][0] == 5
+
+
+def test_other_errors_of_a_callback_are_not_swallowed(image, tiny):
+    with pytest.raises(RuntimeError, match="mine"):
+        train(image, tiny(), callbacks=[stop_at(3, RuntimeError("mine"))])
+
+
+# Checkpoints and resume
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        dict(lr_scheduler="plateau", average_weights=0),
+        dict(noise_model="gaussian", n2v2=True),
+    ],
+    ids=str,
+)
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(image, tiny, tmp_path, settings):
+    config = tiny(steps_per_epoch=10, max_steps=40, **settings)
+    whole = train(image, config, validation=image)
+
+    config = dataclasses.replace(config, checkpoint_dir=tmp_path)
+    with pytest.raises(RuntimeError):
+        train(image, config, validation=image, callbacks=[stop_at(25, RuntimeError())])
+    steps = []
+    resumed = train(
+        image, config, validation=image, resume=True, callbacks=[lambda progress: steps.append(progress.step)]
+    )
+    assert steps == list(range(21, 41)), "the crash costs the epoch it happened in, no more"
+    assert same_weights(weights(resumed), weights(whole))
+    assert without_times(resumed.history) == without_times(whole.history)
+    assert np.array_equal(resumed.predict(image), whole.predict(image))
+
+
+def test_a_finished_training_can_go_on_with_a_higher_limit(image, tiny, tmp_path):
+    config = tiny(steps_per_epoch=10, max_steps=20, lr_scheduler="plateau", checkpoint_dir=tmp_path)
+    train(image, config)
+    longer = train(image, dataclasses.replace(config, max_steps=40), resume=True)
+    assert longer.history["steps"] == [10, 20, 30, 40]
+    whole = train(image, tiny(steps_per_epoch=10, max_steps=40, lr_scheduler="plateau"))
+    assert same_weights(weights(longer), weights(whole))
+
+
+def test_resuming_a_finished_training_returns_it(image, tiny, tmp_path):
+    config = tiny(checkpoint_dir=tmp_path, noise_model="gaussian")
+    first, again = train(image, config), train(image, config, resume=True)
+    assert same_weights(weights(first), weights(again))
+    assert first.history == again.history
+    assert np.array_equal(first.predict(image), again.predict(image))
+
+
+def test_resume_without_a_checkpoint_starts_afresh(image, tiny, tmp_path):
+    model = train(image, tiny(checkpoint_dir=tmp_path / "none yet"), resume=True)
+    assert same_weights(weights(model), weights(train(image, tiny())))
+
+
+@pytest.mark.parametrize("changes", [dict(seed=1), dict(learning_rate=1e-4), dict(num_channels_init=8)], ids=str)
+def test_resume_with_other_settings_is_refused(image, tiny, tmp_path, changes, refused):
+    train(image, tiny(checkpoint_dir=tmp_path, max_steps=2))
+    with refused(ValueError, f"last.pt was trained with other settings .{next(iter(changes))}.*: resume with the same"):
+        train(image, tiny(checkpoint_dir=tmp_path, max_steps=4, **changes), resume=True)
+
+
+def test_resume_with_other_images_is_refused(image, noisy, tiny, tmp_path, refused):
+    train(image, tiny(checkpoint_dir=tmp_path, max_steps=2))
+    with refused(ValueError, "other images"):
+        train(noisy[100:150, 100:150], tiny(checkpoint_dir=tmp_path, max_steps=4), resume=True)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_the_folder_holds_the_last_and_the_best_models(image, tiny, tmp_path, validated):
+    reached = {}
+
+    def remember(progress):
+        if progress.step % 5 == 0:
+            reached[progress.step // 5] = weights(progress.denoiser)
+
+    config = tiny(steps_per_epoch=5, max_steps=30, save_top_k=2, checkpoint_dir=tmp_path)
+    validation = image if validated else None
+    history = train(image, config, validation=validation, callbacks=[remember]).history
+
+    scores = history["validation_loss" if validated else "loss"]
+    best = np.argsort(scores)[:2] + 1
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted([f"best_epoch{e:04d}_loss{scores[e - 1]:.5f}.pt" for e in best] + ["last.pt"])
+    for epoch in best:
+        (path,) = tmp_path.glob(f"best_epoch{epoch:04d}*")
+        assert same_weights(weights(Denoiser.load(path)), reached[epoch])
+    assert same_weights(weights(Denoiser.load(tmp_path / "last.pt")), reached[6])
+
+
+def test_a_checkpoint_predicts_like_the_model_itself(image, tiny, tmp_path):
+    config = tiny(noise_model="gaussian", max_steps=4, average_weights=0, checkpoint_dir=tmp_path)
+    model = train(image, config)
+    model.leak = 0.0
+    last = Denoiser.load(tmp_path / "last.pt")
+    last.network.to("cpu")
+    assert np.array_equal(last.predict(image), model.predict(image))
+
+
+def fail_after(calls, real):
+    """Replace a function by one that breaks down at its n-th call, having written half a file."""
+    count = 0
+
+    def function(*arguments):
+        nonlocal count
+        count += 1
+        if count == calls:
+            if hasattr(arguments[1], "write"):
+                arguments[1].write(b"half a file")
+            raise OSError("the disk is full")
+        return real(*arguments)
+
+    return function
+
+
+@pytest.mark.parametrize("broken", ["n2vlib.checkpoint.os.replace", "n2vlib.checkpoint.torch.save"])
+@pytest.mark.parametrize("calls", [3, 4])  # in the second epoch: the best model, and last.pt
+def test_a_crash_while_writing_leaves_only_readable_files(image, tiny, tmp_path, monkeypatch, broken, calls):
+    config = tiny(steps_per_epoch=5, max_steps=20, lr_scheduler="plateau", save_top_k=9, checkpoint_dir=tmp_path)
+    module, name = broken.rsplit(".", 1)
+    real = {"replace": __import__("os").replace, "save": torch.save}[name]
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full"):
+        patch.setattr(broken, fail_after(calls, real))
+        train(image, config)
+    assert all(path.suffix == ".pt" for path in tmp_path.iterdir())
+    assert all(Denoiser.load(path).history["steps"] for path in tmp_path.iterdir())
+    assert Denoiser.load(tmp_path / "last.pt").history["steps"] == [5]
+
+    resumed = train(image, config, resume=True)
+    whole = train(image, dataclasses.replace(config, checkpoint_dir=None))
+    assert same_weights(weights(resumed), weights(whole))
+    assert len(list(tmp_path.iterdir())) == 1 + 4
+
+
+def test_a_crash_while_saving_keeps_the_old_model(image, tiny, tmp_path, monkeypatch):
+    model = train(image, tiny(max_steps=2))
+    model.save(tmp_path / "model.pt")
+    before = (tmp_path / "model.pt").read_bytes()
+    monkeypatch.setattr("n2vlib.checkpoint.torch.save", fail_after(1, torch.save))
+    with pytest.raises(OSError):
+        model.save(tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+# What is learned
+
+
+def loss_cases():
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 1, (2, 2, 6, 6))
+    blind = rng.random((2, 2, 6, 6)) < 0.3
+    return target, blind, rng.normal(0, 1, (2, 2, 6, 6)), rng.normal(0, 1, (2, 2, 6, 6))
+
+
+def test_the_loss_is_the_squared_error_at_the_blind_pixels():
+    target, blind, mean, _ = loss_cases()
+    loss = blind_loss(torch.tensor(mean), torch.tensor(target), torch.tensor(blind))
+    assert loss.item() == pytest.approx(np.mean((mean - target)[blind] ** 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("gain, offset", [([0.0, 0.0], [0.3, 2.0]), ([0.2, 0.05], [0.5, 0.01])])
+def test_the_loss_with_a_noise_model_is_the_negative_log_likelihood(gain, offset):
+    target, blind, mean, raw = loss_cases()
+    output = np.stack([mean, raw], axis=2).reshape(2, 4, 6, 6)
+    noise = [torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (gain, offset)]
+    loss = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise)
+
+    variance = np.log(1 + np.exp(raw)) + 1e-4
+    gain, offset = np.reshape(gain, (2, 1, 1)), np.reshape(offset, (2, 1, 1))
+    total = variance + np.maximum(gain * mean + offset, 1e-4)
+    density = np.exp(-((mean - target) ** 2) / (2 * total)) / np.sqrt(2 * np.pi * total)
+    expected = -np.log(density)[blind].mean() - np.log(2 * np.pi) / 2  # the constant is left out
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_noise_model_is_normalised_like_the_image(untrained):
+    model = untrained(noise_model="poisson_gaussian", gain=3.0)
+    gain, offset = (value.item() for value in model.normal_noise())
+    for signal in (50, 100, 400):
+        in_units = 3.0 * signal + 400
+        assert (gain * (signal - 100) / 50 + offset) * 50**2 == pytest.approx(in_units, rel=1e-6)
+
+
+def test_pure_noise_is_not_reproduced():
+    # Nothing predicts a pixel of white noise: the best answer is 0, and a network that learned the
+    # identity would return the noise with slope, correlation and deviation 1. What is left of 150
+    # steps is a small random mixture of at least the 5x5 nearest pixels (two 3x3 convolutions), of
+    # which the pixel itself has a share of about 1 / sqrt(25) = 0.2 in correlation. Margin: 0.5.
+    noise = np.random.default_rng(0).standard_normal((128, 128))
+    clean = train(noise, N2VConfig(max_steps=150, device="cpu")).predict(noise)
+    assert clean.std() < 0.3
+    assert abs(np.cov(clean.ravel(), noise.ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(clean.ravel(), noise.ravel())[0, 1]) < 0.5
+
+
+@pytest.mark.parametrize("settings", [{}, dict(noise_model="gaussian"), dict(n2v2=True)], ids=str)
+def test_a_real_image_gains_three_decibels_in_a_few_seconds(camera, noisy, settings):
+    model = train(noisy, N2VConfig(max_steps=200, device="cpu", **settings))
+    assert n2vlib.psnr(camera, model.predict(noisy)) > n2vlib.psnr(camera, noisy) + 3
+
+
+def test_each_channel_is_denoised_and_keeps_its_units(camera):
+    clean = np.stack([camera[:128, :128], 5 * camera[128:, 128:] + 1000])
+    noise = np.random.default_rng(0).normal(0, 1, clean.shape) * np.array([25, 125])[:, None, None]
+    config = N2VConfig(max_steps=200, device="cpu", noise_model="gaussian", average_weights=0)
+    denoised = train((clean + noise)[None], config).predict((clean + noise)[None])[0]
+    before, after = noise.std(axis=(1, 2)), (denoised - clean).std(axis=(1, 2))
+    assert (after < 0.7 * before).all()  # 3 dB
+    assert (np.abs((denoised - clean).mean(axis=(1, 2))) < 0.2 * before).all()
+
+
+def test_the_leak_of_the_identity_is_one_and_of_a_constant_zero(image, tiny):
+    run = Run(image[None, None], None, tiny(noise_model="gaussian"))
+    run.denoiser.network = lambda patches: torch.cat([patches, patches], dim=1)
+    assert measure_leak(run) == pytest.approx(1)
+    run.denoiser.network = lambda patches: torch.cat([0 * patches, patches], dim=1)
+    assert measure_leak(run) == 0
+
+
+def test_training_leaves_little_leak(noisy):
+    # Training on masked pixels makes the pixel's own value useless; from a random start to the
+    # identity (leak 1) it should stay near the start.
+    model = train(noisy, N2VConfig(max_steps=200, device="cpu", noise_model="gaussian"))
+    assert abs(model.leak) < 0.1
