@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .checkpoint import read_model, write_model
 from .config import N2VConfig
@@ -12,8 +11,8 @@ from .data import check_values
 from .device import choose_device
 from .images import from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
-from .noise import SMALLEST_VARIANCE, posterior_mean
-from .unet import build_network, pad_to_multiple, receptive_radius
+from .noise import mean_and_variance, noise_variance, posterior_mean
+from .unet import build_network, receptive_radius
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 ACTIVATION_BYTES = 2**28  # about what the activations of one tile may take
@@ -86,20 +85,21 @@ class Denoiser:
         """Predict a normalised (C, Y, X) page tile by tile.
 
         Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
-        so that the tiles put together equal the page predicted whole.
+        so that the tiles put together equal the page predicted whole. There is no halo beyond
+        the page: the network pads there as it did at the borders of the training patches.
+        (Reflecting the page would show it mirrored copies of the pixels it must not know.)
         """
         multiple = 2**self.config.depth
         halo = -(-receptive_radius(self.config.depth) // multiple) * multiple
-        height, width = normal.shape[1:]
-        padded = pad_to_multiple(normal[None], multiple, margin=halo)
         clean = torch.empty_like(normal)
         side = self._tile_side(halo, multiple)
-        for top in range(0, height, side):
-            for left in range(0, width, side):
-                tile = padded[:, :, top : top + side + 2 * halo, left : left + side + 2 * halo]
-                inner = self._predict_tile(tile)[0, :, halo:-halo, halo:-halo]
+        for top in range(0, normal.shape[1], side):
+            for left in range(0, normal.shape[2], side):
+                y, x = max(0, top - halo), max(0, left - halo)
+                tile = normal[None, :, y : top + side + halo, x : left + side + halo]
                 target = clean[:, top : top + side, left : left + side]
-                target[:] = inner[:, : target.shape[1], : target.shape[2]]
+                height, width = target.shape[1:]
+                target[:] = self._predict_tile(tile)[0, :, top - y :, left - x :][:, :height, :width]
         return clean
 
     def _tile_side(self, halo, multiple):
@@ -122,11 +122,12 @@ class Denoiser:
     def _output_hidden(self, tile):
         """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""
         side, output = box_side(self.config.masked_pixel_percentage), None
-        generator = torch.Generator(tile.device).manual_seed(self.config.seed)
+        # No random draws here, so that tiles put together equal the page predicted whole.
+        strategy = "median" if self.config.strategy in ("uniform", "random") else self.config.strategy
         for start in range(side * side):
             blind = torch.zeros_like(tile, dtype=torch.bool)
             blind[..., start // side :: side, start % side :: side] = True
-            masked = replace_blind_pixels(tile, blind, self.config.strategy, self.config.roi_size, generator)
+            masked = replace_blind_pixels(tile, blind, strategy, self.config.roi_size)
             now = self.network(masked)
             output = now if output is None else torch.where(blind.repeat_interleave(2, dim=1), now, output)
         return output
@@ -165,16 +166,6 @@ class Denoiser:
             network.to(choose_device())  # not where it was trained: this machine may have no such device
             names = ("mean", "std", "noise", "history", "leak")
             return cls(network, config, **{name: content[name] for name in names})
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {error}") from error
-
-
-def mean_and_variance(output):
-    """Split (B, 2 C, Y, X) of a network with noise model into mean and variance, (B, C, Y, X) each."""
-    mean, raw = output[:, 0::2], output[:, 1::2]
-    return mean, F.softplus(raw) + SMALLEST_VARIANCE
-
-
-def noise_variance(mean, gain, offset):
-    """Return the noise variance gain * mean + offset at predicted means; normalised, (B, C, Y, X)."""
-    return (gain * mean + offset).clamp(min=SMALLEST_VARIANCE)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error

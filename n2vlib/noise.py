@@ -6,6 +6,7 @@ All models say: variance of the noise = gain * signal + offset. Gaussian noise h
 import numpy as np
 import pywt
 import scipy.stats
+import torch.nn.functional as F
 from skimage.restoration import estimate_sigma
 
 SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
@@ -29,7 +30,8 @@ def estimate_noise(stack, config):
         sigmas = [np.mean([estimate_sigma(page.astype(np.float64)) for page in some[:, c]]) for c in range(channels)]
     if len(sigmas) not in (1, channels):
         raise ValueError(f"noise_sigma has {len(sigmas)} values for {channels} channels: give one, or one for each")
-    if not np.all(np.isfinite(sigmas)) or min(sigmas) <= 0:
+    spread = some.std(axis=(0, 2, 3), dtype=np.float64)
+    if not np.all(np.isfinite(sigmas)) or np.any(sigmas <= 1e-6 * spread):  # rounding is no noise
         raise ValueError(f"estimated noise sigma {np.round(sigmas, 4).tolist()}: no noise found, give noise_sigma")
     return [0.0] * channels, [float(s) ** 2 for s in np.broadcast_to(sigmas, channels)]
 
@@ -55,7 +57,7 @@ def estimate_poisson_gaussian(pages):
     level = np.array([np.mean(signal[group]) for group in groups])
     # The median of |x| of a normal variable is 0.6745 sigma.
     variance = np.array([(np.median(np.abs(detail[group])) / 0.6745) ** 2 for group in groups])
-    if not variance.max() > 0:
+    if not variance.max() > 1e-12 * np.var(signal):  # rounding is no noise
         raise ValueError("no noise found in the image: a noise model has nothing to work with")
     line = scipy.stats.theilslopes(variance, level)
     if not line.slope > 0:
@@ -71,3 +73,14 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     shape, all in the same units, the variances in their square.
     """
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)
+
+
+def mean_and_variance(output):
+    """Split (B, 2 C, Y, X) of a network with noise model into mean and variance, (B, C, Y, X) each."""
+    mean, raw = output[:, 0::2], output[:, 1::2]
+    return mean, F.softplus(raw) + SMALLEST_VARIANCE
+
+
+def noise_variance(mean, gain, offset):
+    """Return the noise variance gain * mean + offset at predicted means; normalised, (B, C, Y, X)."""
+    return (gain * mean + offset).clamp(min=SMALLEST_VARIANCE)

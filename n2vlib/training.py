@@ -1,25 +1,24 @@
 """One loop: crop patches, draw blind spots, predict, compare at the blind pixels, step."""
 
 import dataclasses
-import math
 import time
 
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from .checkpoint import restore_checkpoint, write_checkpoint
 from .config import N2VConfig
 from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches
-from .denoiser import Denoiser, mean_and_variance, noise_variance
+from .denoiser import Denoiser
 from .device import choose_device, fast_numbers
 from .images import to_stack
 from .masking import mask_patches
-from .noise import estimate_noise
+from .noise import estimate_noise, mean_and_variance, noise_variance
+from .optimizers import build_optimizers, cosine_schedule, running_average
 from .unet import build_network
 
-WARM_UP = 0.02  # share of the training in which the learning rate rises: Adam's first steps are blind
 VALIDATION_BATCHES = 8
 
 
@@ -37,19 +36,24 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
     is 0. Ctrl-C ends the training and returns the weights reached so far.
     Raises TypeError or ValueError, in one sentence, for images that cannot be trained on.
     """
-    config = config or N2VConfig()
+    config = N2VConfig() if config is None else config
+    if not isinstance(config, N2VConfig):
+        raise TypeError(f"config is a {type(config).__name__}: make it with n2vlib.N2VConfig(...)")
     stack = _check(image, channel_axis, "the image")
     validation = None if validation is None else _check(validation, channel_axis, "the validation image")
     run = Run(stack, validation, config)
     if resume:
         restore_checkpoint(run)
     stopped = False
-    while not (stopped or run.finished()):
-        stopped = _train_epoch(run, callbacks)
-        if config.checkpoint_dir is not None and not stopped:
-            write_checkpoint(run)
-    if config.noise_model:
-        run.denoiser.leak = measure_leak(run)
+    try:
+        while not (stopped or run.finished()):
+            stopped = _train_epoch(run, callbacks)
+            if config.checkpoint_dir is not None and not stopped:
+                run.denoiser.leak = measure_leak(run)
+                write_checkpoint(run)
+    except KeyboardInterrupt:
+        pass  # came during validation or a checkpoint: what was learned is kept all the same
+    run.denoiser.leak = measure_leak(run)
     return run.denoiser
 
 
@@ -71,16 +75,17 @@ class Run:
         self.stack, self.validation, self.config = stack, validation, config
         mean, std = channel_statistics(stack)
         if validation is not None and validation.shape[1] != len(mean):
-            raise ValueError(f"validation has {validation.shape[1]} channels, the training images have {len(mean)}")
+            raise ValueError(
+                f"validation has {validation.shape[1]} channels, the training images have {len(mean)}: use the same"
+            )
         noise = estimate_noise(stack, config) if config.noise_model else None
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
-        averaged = config.average_weights and get_ema_multi_avg_fn(config.average_weights)
+        averaged = running_average(config.average_weights) if config.average_weights else None
         self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=True
-        )
-        self.plateau = ReduceLROnPlateau(self.optimizer) if config.lr_scheduler == "plateau" else None
+        self.optimizers = build_optimizers(self.network, config)
+        on_plateau = config.lr_scheduler == "plateau"
+        self.plateaus = [ReduceLROnPlateau(optimizer) for optimizer in self.optimizers if on_plateau]
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
         self.step, self.seconds, self.clock = 0, 0.0, time.perf_counter()
@@ -136,10 +141,10 @@ def _train_epoch(run, callbacks):
 
 def _note_epoch(run, loss):
     validation_loss = _validation_loss(run)
-    if run.plateau:
-        run.plateau.step(loss if validation_loss is None else validation_loss)
+    for plateau in run.plateaus:
+        plateau.step(loss if validation_loss is None else validation_loss)
     run.tick()
-    rate = run.optimizer.param_groups[0]["lr"]
+    rate = run.optimizers[0].param_groups[0]["lr"]
     entry = dict(loss=loss, validation_loss=validation_loss, learning_rate=rate, seconds=run.seconds, steps=run.step)
     for name, value in entry.items():
         run.history[name].append(value)
@@ -147,18 +152,19 @@ def _note_epoch(run, loss):
 
 def _train_step(run):
     """Take one step of Noise2Void and return its loss."""
-    if run.plateau is None:
-        rate = run.config.learning_rate * cosine_schedule(run.fraction())
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
+    if run.config.lr_scheduler == "cosine":
+        for optimizer in run.optimizers:
+            optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
     patches = run.normalised_patches(run.stack, run.crops)
     masked, blind = mask_patches(patches, run.config, run.masks)
     with fast_numbers(run.device):
         output = run.network(masked.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), patches, blind, run.normal_noise)
-    run.optimizer.zero_grad()
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
     loss.backward()
-    run.optimizer.step()
+    for optimizer in run.optimizers:
+        optimizer.step()
     if run.average:
         run.average.update_parameters(run.network)
     return loss.item()
@@ -183,11 +189,6 @@ def blind_loss(output, target, blind, noise=None):
     return (error * blind).sum() / blind.sum()
 
 
-def cosine_schedule(fraction):
-    """Return the share of the learning rate at this fraction of the training: up, then down to 0."""
-    return min(1, fraction / WARM_UP + 0.01) * (1 + math.cos(math.pi * fraction)) / 2
-
-
 @torch.no_grad()
 def _validation_loss(run):
     """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
@@ -209,6 +210,8 @@ def measure_leak(run, batches=16):
     Nothing hides a pixel at prediction; training taught the network to ignore it. The posterior
     mean counts the pixel once more, so it relies on that. Measured at the centres of patches.
     """
+    if not run.config.noise_model:
+        return 0.0
     crops = torch.Generator().manual_seed(run.config.seed)
     leaks = []
     for _ in range(batches):

@@ -110,15 +110,10 @@ def receptive_radius(depth):
     return sum(2 * 2 * 2**level + 3 * 2**level for level in range(depth)) + 2 * 2**depth
 
 
-def pad_to_multiple(image, multiple, margin=0):
-    """Pad (..., Y, X) by `margin` on all sides, and on to a multiple below and right, by reflection.
-
-    Images too small to be reflected repeat their border pixels instead.
-    """
-    height, width = image.shape[-2:]
-    below = margin + (-(height + 2 * margin)) % multiple
-    right = margin + (-(width + 2 * margin)) % multiple
-    if margin == below == right == 0:
+def pad_to_multiple(image, multiple):
+    """Pad (..., Y, X) below and right to a multiple, by reflection, or repeating the border if too small for that."""
+    below, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple
+    if below == right == 0:
         return image
-    fits = max(margin, below) < height and max(margin, right) < width
-    return F.pad(image, (margin, right, margin, below), mode="reflect" if fits else "replicate")
+    fits = below < image.shape[-2] and right < image.shape[-1]
+    return F.pad(image, (0, right, 0, below), mode="reflect" if fits else "replicate")

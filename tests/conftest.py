@@ -75,7 +75,7 @@ def refused():
     """Like pytest.raises, and the message must be one line of reasonable length."""
 
     @contextmanager
-    def check(kind, match):
+    def check(kind, match=None):
         with pytest.raises(kind, match=match) as caught:
             yield
         message = str(caught.value)

@@ -201,7 +201,7 @@ def test_foreign_files_are_refused(tmp_path, refused):
     path = tmp_path / "model.pt"
     path.write_text("a text, not a model\n" * 100)
     assert_not_loaded(path, refused)
-    path.write_bytes(os.urandom(0))
+    path.write_bytes(b"")
     assert_not_loaded(path, refused)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "an archive, not a model")
@@ -231,25 +231,18 @@ def test_what_torch_saved_for_others_is_refused(tmp_path, content, refused):
         dict(config=None),
         dict(config={"depth": 3}),
         dict(config={"depth": 99}),
-        dict(config={"no_such_setting": 1}),
+        dict(config={"depht": 2}),
         dict(config={1: 2}),
         dict(mean=None),
         dict(mean=[1.0, 2.0]),
         dict(mean=["a"]),
-        dict(std=[0.5, 0.5]),
-        dict(std=[0.0]),
-        dict(noise=None),
-        dict(noise=5),
-        dict(history=None),
-        dict(leak="much"),
     ],
     ids=str,
 )
-def test_parts_that_do_not_fit_are_refused_or_harmless(model, image, tmp_path, changes):
+def test_parts_that_do_not_fit_are_refused(model, tmp_path, changes, refused):
     write_model(tmp_path / "model.pt", model.content() | changes)
-    with pytest.raises(ValueError) as caught:
+    with refused(ValueError):
         Denoiser.load(tmp_path / "model.pt")
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_a_missing_part_is_refused_and_named(model, tmp_path, refused):
@@ -332,8 +325,8 @@ def test_a_file_that_is_no_image_is_refused(tmp_path, suffix, content, refused):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_a_truncated_image_file_is_refused(tmp_path, suffix, refused):
     path = tmp_path / f"image{suffix}"
-    n2vlib_image = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    skimage.io.imsave(path, n2vlib_image, check_contrast=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    skimage.io.imsave(path, pixels, check_contrast=False)
     path.write_bytes(path.read_bytes()[:900])
     with refused(ValueError, "cannot be read as an image"):
         load_image(path)
@@ -341,7 +334,7 @@ def test_a_truncated_image_file_is_refused(tmp_path, suffix, refused):
 
 def test_images_are_loaded_as_they_are_stored(tmp_path):
     grey = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "stack.tif", grey)
+    tifffile.imwrite(tmp_path / "stack.tif", grey, photometric="minisblack")
     loaded = load_image(tmp_path / "stack.tif")
     assert loaded.dtype == np.uint16 and np.array_equal(loaded, grey)
 

@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from n2vlib import N2VConfig
@@ -21,6 +22,7 @@ WRONG = {
     "independent_channels": (1, "no", None),
     "n2v2": (1, "n2v2", None),
     "learning_rate": (0, -0.1, 1, 5, math.nan, "1e-3", None),
+    "optimizer": ("sgd", None, 1),
     "lr_scheduler": ("step", None, True),
     "steps_per_epoch": (0, 10.0, None),
     "max_epochs": (0, -1, 1.5, "30"),
@@ -45,6 +47,7 @@ ALLOWED = {
     "max_steps": "integer of at least 1 or None",
     "max_seconds": "above 0 or None",
     "strategy": "'uniform', 'median', 'mean', 'zero', 'random'",
+    "optimizer": "'muon', 'adam'",
     "lr_scheduler": "'cosine', 'plateau'",
     "noise_model": "None, 'gaussian', 'poisson_gaussian'",
     "noise_sigma": "positive number",
@@ -76,13 +79,14 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(name, hint, refu
 
 
 def test_an_unknown_field_like_no_other_is_refused_with_all_known_ones():
-    with pytest.raises(ValueError, match="no field zzz.*allowed are patch_size, .*, save_top_k"):
+    with pytest.raises(ValueError, match=r"no field zzz.*allowed are patch_size, .*, save_top_k"):
         N2VConfig(zzz=1)
 
 
-def test_no_limit_at_all_is_refused(refused):
-    with refused(ValueError, "max_epochs, max_steps and max_seconds are all None: give at least one"):
-        N2VConfig(max_epochs=None)
+def test_without_any_limit_the_training_ends_after_100_epochs():
+    assert N2VConfig().max_epochs == N2VConfig(max_epochs=None).max_epochs == 100
+    assert N2VConfig(max_steps=5).max_epochs is None
+    assert N2VConfig(max_seconds=60).max_epochs is None
 
 
 @pytest.mark.parametrize("noise_model", [None, "poisson_gaussian"])
@@ -94,6 +98,16 @@ def test_noise_sigma_without_the_gaussian_model_is_refused(noise_model, refused)
 @pytest.mark.parametrize("sigma", [25, 0.5, (25, 3.5), [25, 3]])
 def test_noise_sigma_is_one_number_or_one_a_channel(sigma):
     assert N2VConfig(noise_sigma=sigma, noise_model="gaussian").noise_sigma == sigma
+
+
+def test_numbers_and_arrays_of_numpy_become_plain_ones():
+    sigmas = np.array([25.0, 3.5])
+    config = N2VConfig(seed=np.int64(3), learning_rate=np.float64(0.25), noise_sigma=sigmas, noise_model="gaussian")
+    assert (config.seed, config.learning_rate) == (3, 0.25)
+    assert {type(config.seed), type(config.learning_rate)} == {int, float}
+    assert list(config.noise_sigma) == [25, 3.5] and {type(sigma) for sigma in config.noise_sigma} == {float}
+    with pytest.raises(ValueError, match="patch_size = 7 "):
+        N2VConfig(patch_size=np.int32(7))
 
 
 def test_limits_of_the_ranges_are_possible():
@@ -116,7 +130,8 @@ def test_n2v2_takes_the_median_unless_another_strategy_is_named():
 def test_paper_gives_the_values_of_krull_et_al():
     config = N2VConfig.paper()
     assert (config.patch_size, config.batch_size, config.roi_size, config.depth) == (64, 128, 5, 2)
-    assert (config.num_channels_init, config.learning_rate, config.lr_scheduler) == (32, 4e-4, "plateau")
+    assert (config.num_channels_init, config.optimizer) == (32, "adam")
+    assert (config.learning_rate, config.lr_scheduler) == (4e-4, "plateau")
     assert 64 * 64 * config.masked_pixel_percentage / 100 == 64  # blind pixels a patch
     assert config.strategy == "uniform" and config.average_weights == 0 and not config.n2v2
     assert N2VConfig.paper(max_seconds=60, depth=3) == dataclasses.replace(config, max_seconds=60, depth=3)

@@ -106,16 +106,24 @@ def test_median_and_mean_equal_a_slow_loop(strategy, shape, percentage, roi_size
         assert masked[b, c, y, x] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("roi_size", [3, 11])
 @pytest.mark.parametrize("y, x", [(7, 7), (0, 0), (2, 14)])
-def test_uniform_draws_each_seeing_neighbour_equally_often(y, x):
+@pytest.mark.parametrize("others", [0, 1, 4])
+def test_uniform_draws_each_seeing_neighbour_equally_often(y, x, roi_size, others):
+    (top, bottom), (left, right) = window(y, roi_size, 15), window(x, roi_size, 15)
+    candidates = torch.zeros(15, 15, dtype=torch.bool)
+    candidates[top : bottom + 1, left : right + 1] = True
+    candidates[y, x] = False
+    hidden = candidates.nonzero()[: others * roi_size // 3]  # some neighbours are blind too, at the most half
+    candidates[hidden[:, 0], hidden[:, 1]] = False
     blind = torch.zeros(12000, 1, 15, 15, dtype=torch.bool)
     blind[:, :, y, x] = True
-    blind[:, :, 3, 5] = True  # lies in all three windows
-    patches = distinct((1, 1, 15, 15)).expand(12000, 1, 15, 15)
-    masked = replace_blind_pixels(patches, blind, "uniform", 11, seeded())
+    blind[:, :, hidden[:, 0], hidden[:, 1]] = True
+    masked = replace_blind_pixels(distinct((1, 1, 15, 15)).expand(blind.shape), blind, "uniform", roi_size, seeded())
     counts = np.bincount(masked[:, 0, y, x].int().numpy(), minlength=225)
-    assert np.count_nonzero(counts) == 11 * 11 - 2
-    assert_uniform(counts[counts > 0])
+    candidates = candidates.flatten().numpy()
+    assert counts[~candidates].sum() == 0
+    assert_uniform(counts[candidates])
 
 
 def test_random_draws_each_seeing_pixel_of_the_patch_equally_often():
@@ -172,3 +180,10 @@ def test_unknown_strategy_is_refused(refused):
     patches = distinct((1, 1, 8, 8))
     with refused(ValueError, "strategy = 'best' is not one of uniform"):
         replace_blind_pixels(patches, draw_blind_pixels(patches.shape, 10), "best")
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "median", "mean"])
+def test_a_blind_pixel_without_a_seeing_neighbour_is_refused(strategy, refused):
+    single = distinct((1, 1, 1, 1))
+    with refused(ValueError, "only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"):
+        replace_blind_pixels(single, draw_blind_pixels(single.shape, 10), strategy)
