@@ -51,7 +51,7 @@ slides: setup  ## make slides of all notebooks in build/slides
 	$(PY) -m nbconvert --to slides --output-dir build/slides $(NOTEBOOKS)
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
-	$(PY) tests/benchmarks/run.py single twelve predict floor
+	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done
 
 lint: setup  ## sort imports, format, and check the style
 	$(PY) -m ruff check --fix .

@@ -59,7 +59,7 @@ class N2VConfig:
     patch_size: int = 64
     batch_size: int = 4
     augment: bool = True
-    masked_pixel_percentage: float = 6.25
+    masked_pixel_percentage: float = 11.0
     roi_size: int = 11
     strategy: str | None = None
     depth: int = 2
@@ -67,7 +67,7 @@ class N2VConfig:
     independent_channels: bool = True
     n2v2: bool = False
     optimizer: str = "muon"
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     lr_scheduler: str = "cosine"
     steps_per_epoch: int = 200
     max_epochs: int | None = None

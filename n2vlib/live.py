@@ -24,7 +24,7 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
     patch: (Y, X) array, any units. Returns the widget; show it by making it a cell's last line.
     """
     percentage = widgets.FloatLogSlider(
-        value=6.25, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
+        value=11, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
     )
     strategy = widgets.Dropdown(options=strategies, description="strategy")
 
