@@ -69,7 +69,7 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     """Combine the blind prediction with the noisy pixel itself, each weighted by its certainty.
 
     x = (mean / variance + noisy / noise_variance) / (1 / variance + 1 / noise_variance), for
-    normal densities (Laine et al., NeurIPS 2019, eq. 4; Krull et al. 2020). Tensors of one
+    normal densities (Laine et al., NeurIPS 2019; Krull et al. 2020). Tensors of one
     shape, all in the same units, the variances in their square.
     """
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)

@@ -177,7 +177,7 @@ def blind_loss(output, target, blind, noise=None):
     noise: (gain, offset) of the normalised noise, or None.
     Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
     likelihood of the noisy pixel under a normal density with the predicted mean, and with the
-    predicted variance plus that of the noise (Laine et al. 2019, eq. 6).
+    predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
     """
     if noise is None:
         error = (output - target) ** 2

@@ -127,12 +127,13 @@ def test_n2v2_takes_the_median_unless_another_strategy_is_named():
     assert N2VConfig(n2v2=True, strategy="uniform").strategy == "uniform"
 
 
-def test_paper_gives_the_values_of_krull_et_al():
+def test_paper_gives_the_values_of_its_authors_notebook():
     config = N2VConfig.paper()
     assert (config.patch_size, config.batch_size, config.roi_size, config.depth) == (64, 128, 5, 2)
-    assert (config.num_channels_init, config.optimizer) == (32, "adam")
+    assert (config.num_channels_init, config.optimizer) == (96, "adam")
     assert (config.learning_rate, config.lr_scheduler) == (4e-4, "plateau")
-    assert 64 * 64 * config.masked_pixel_percentage / 100 == 64  # blind pixels a patch
+    assert config.masked_pixel_percentage == 0.198  # percent
+    assert (config.steps_per_epoch, config.max_epochs) == (400, 200)
     assert config.strategy == "uniform" and config.average_weights == 0 and not config.n2v2
     assert N2VConfig.paper(max_seconds=60, depth=3) == dataclasses.replace(config, max_seconds=60, depth=3)
 
