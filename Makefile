@@ -48,7 +48,7 @@ notebooks: setup  ## run all notebooks in quick mode and store their outputs in 
 	@for notebook in $(NOTEBOOKS); do $(PY) tests/run_notebook.py "$$notebook" --inplace || exit 1; done
 
 slides: setup  ## make slides of all notebooks in build/slides
-	$(PY) -m nbconvert --to slides --output-dir build/slides $(NOTEBOOKS)
+	$(PY) -m nbconvert --to slides --SlidesExporter.reveal_scroll=True --output-dir build/slides $(NOTEBOOKS)
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done

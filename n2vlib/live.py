@@ -1,8 +1,11 @@
 """Widgets: masking under sliders, and training that is watched and stopped while it runs."""
 
+import contextlib
+import ctypes
 import threading
 import time
 from concurrent.futures import Future
+from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
@@ -72,6 +75,7 @@ class LiveTraining:
         self.picture = widgets.Image(format="png", layout={"height": "290px", "object_fit": "contain"})
         display(widgets.VBox([widgets.HBox([self.bar, self.text, self.button]), self.picture]))
         callbacks = [self._watch, *keywords.pop("callbacks", ())]
+        release_threads()
         self.future = Future()
         arguments = (image, config, callbacks, keywords)
         threading.Thread(target=self._train, args=arguments, daemon=True).start()
@@ -129,3 +133,14 @@ class LiveTraining:
 def running_mean(values, width):
     """Average `values` over windows of `width`; returns len(values) - width + 1 numbers."""
     return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
+def release_threads():
+    """Let this thread's OpenMP workers go; they come back when it computes again.
+
+    With more workers than cores, GNU's OpenMP puts each to sleep at once, and small steps take
+    twice the time (measured): the main thread's must not wait beside those of the training.
+    """
+    for library in (Path(torch.__file__).parent / "lib").glob("libgomp*"):
+        with contextlib.suppress(OSError, AttributeError):  # other systems have other libraries, without the problem
+            ctypes.CDLL(str(library)).omp_pause_resource_all(2)

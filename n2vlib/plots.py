@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from .metrics import psnr
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
-PANEL = 3.3  # inches of one image panel
+PANEL = 3.2  # inches of one image panel
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 
 
@@ -28,7 +28,7 @@ def use_style():
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, GREY]),
             "figure.constrained_layout.use": True,
-            "figure.dpi": 64,  # keeps the committed notebooks small
+            "figure.dpi": 60,  # keeps the committed notebooks small
         }
     )
 
