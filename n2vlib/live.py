@@ -1,5 +1,6 @@
 """Widgets: masking under sliders, and training that is watched and stopped while it runs."""
 
+import asyncio
 import contextlib
 import ctypes
 import threading
@@ -54,13 +55,14 @@ def train_live(image, config, crop=None, **keywords):
 
     image, config and keywords: as in `train`; crop: (top, left, side) in pixels; the first
     image and channel is shown.
-    Returns at once, so that the Stop button stays alive; `.result()` waits for the Denoiser.
+    Returns at once. `await training.finished()` gives the Denoiser in a notebook and lets the Stop
+    button work meanwhile, `training.result()` does so in a script.
     """
     return LiveTraining(image, config, crop, keywords)
 
 
 class LiveTraining:
-    """A training in the background: `stop()` ends it at once, `result()` waits for the Denoiser."""
+    """A training in the background: `stop()` ends it at once, `finished()` and `result()` wait for the Denoiser."""
 
     def __init__(self, image, config, crop, keywords):
         top, left, side = crop or (0, 0, 128)
@@ -72,7 +74,10 @@ class LiveTraining:
         self.text = widgets.Label("starting")
         self.button = widgets.Button(description="Stop", icon="stop", button_style="warning")
         self.button.on_click(lambda _: self.stop())
-        self.picture = widgets.Image(format="png", layout={"height": "290px", "object_fit": "contain"})
+        # Not empty at the start: a browser hides a picture that cannot be drawn, for good.
+        self.picture = widgets.Image(
+            value=self._draw(), format="png", layout={"height": "290px", "object_fit": "contain"}
+        )
         display(widgets.VBox([widgets.HBox([self.bar, self.text, self.button]), self.picture]))
         callbacks = [self._watch, *keywords.pop("callbacks", ())]
         release_threads()
@@ -99,6 +104,15 @@ class LiveTraining:
             self.stop()
             return self.future.result()
 
+    async def finished(self):
+        """Wait as `result` does, but awaited: the kernel hears the buttons while a cell awaits."""
+        try:
+            while not self.future.done():
+                await asyncio.sleep(0.1)
+        except (KeyboardInterrupt, asyncio.CancelledError):  # the kernel was interrupted
+            self.stop()
+        return self.future.result()
+
     def _watch(self, progress):
         """Refresh the view now and then; the callback of `train`."""
         self.losses.append(progress.loss)
@@ -109,22 +123,23 @@ class LiveTraining:
             state = "done" if done else f"{progress.seconds_left:.0f} s left"
             self.text.value = f"step {progress.step}, {progress.seconds:.0f} s, {state}"
             self.button.disabled = done
-            self.picture.value = self._draw(progress)
+            self.picture.value = self._draw(progress.step, progress.denoiser)
             self.drawn = time.perf_counter()
         return stop
 
-    def _draw(self, progress):
+    def _draw(self, step=0, denoiser=None):
         """Draw noisy crop, denoised crop and loss as PNG; without pyplot, which is not for threads."""
         figure = Figure(figsize=(12, 3.8), layout="constrained")
         axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
         low, high = np.quantile(self.noisy[0, 0], (0.01, 0.99))
-        crops = {"noisy": self.noisy, f"after {progress.step} steps": progress.denoiser.predict(self.noisy)}
+        now = self.noisy if denoiser is None else denoiser.predict(self.noisy)
+        crops = {"noisy": self.noisy, f"after {step} steps": now}
         for axis, (title, crop) in zip(axes, crops.items()):
             axis.imshow(crop[0, 0], vmin=low, vmax=high)
             axis.set_title(title)
             axis.set_axis_off()
-        smooth = running_mean(self.losses, max(1, len(self.losses) // 50))
-        axes[2].plot(np.linspace(0, progress.step, len(smooth)), smooth)
+        smooth = running_mean(self.losses, max(1, len(self.losses) // 50)) if self.losses else []
+        axes[2].plot(np.linspace(0, step, len(smooth)), smooth)
         axes[2].set_xlabel("training step")
         axes[2].set_ylabel("loss (running mean)")
         return to_png(figure)

@@ -1,5 +1,6 @@
 """Watching a training, stopping it, and getting real images."""
 
+import asyncio
 import functools
 import hashlib
 import http.server
@@ -57,6 +58,30 @@ def test_an_interrupted_wait_stops_the_training_and_returns_the_weights(monkeypa
 
     monkeypatch.setattr(training.future, "result", interrupted_once)
     assert isinstance(training.result(), n2vlib.Denoiser)
+
+
+def test_waiting_in_a_notebook_leaves_room_for_the_stop_button():
+    async def press_while_waiting():
+        training = n2vlib.train_live(NOISY, endless(), crop=(0, 0, 32))
+        waiting = asyncio.create_task(training.finished())
+        while not training.losses:
+            await asyncio.sleep(0.01)  # the loop turns while the task waits: the kernel hears the button
+        training.button.click()
+        return await waiting
+
+    assert isinstance(asyncio.run(press_while_waiting()), n2vlib.Denoiser)
+
+
+def test_an_interrupted_cell_gets_the_weights_reached_so_far():
+    async def interrupt():
+        training = n2vlib.train_live(NOISY, endless(), crop=(0, 0, 32))
+        waiting = asyncio.create_task(training.finished())
+        while not training.losses:
+            await asyncio.sleep(0.01)
+        waiting.cancel()  # what the kernel does with an awaiting cell
+        return await waiting
+
+    assert isinstance(asyncio.run(interrupt()), n2vlib.Denoiser)
 
 
 def test_an_error_in_the_background_is_raised_where_the_user_waits():

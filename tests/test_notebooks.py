@@ -32,7 +32,8 @@ def code_cells(path):
 def syntax_tree(path):
     """Parse all code of a notebook, without the lines that are IPython's own (%pip)."""
     lines = "\n".join(cell.source for cell in code_cells(path)).splitlines()
-    return ast.parse("\n".join(line.replace("%pip", "pass  #") for line in lines))
+    code = "\n".join(line.replace("%pip", "pass  #") for line in lines)
+    return compile(code, path.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 def test_there_are_notebooks():
