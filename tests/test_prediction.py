@@ -86,7 +86,7 @@ def test_a_real_image_of_321_by_481_is_denoised(data_folder, monkeypatch):
     assert clean.shape == (321, 481)
     assert np.array_equal(clean, skimage.io.imread(data_folder / "bsd68" / "test68" / "test005.png"))
     noisy = clean + np.random.default_rng(0).normal(0, 25, clean.shape)
-    model = n2vlib.train(noisy, n2vlib.N2VConfig(max_steps=100, average_weights=0, device="cpu"))
+    model = n2vlib.train(noisy, n2vlib.N2VConfig(max_steps=200, average_weights=0, device="cpu"))
     assert n2vlib.psnr(clean, model.predict(noisy)) > n2vlib.psnr(clean, noisy)
 
 
