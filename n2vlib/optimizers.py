@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 MOMENTUM = 0.95
 # The quintic a x + b x^3 + c x^5 drives singular values towards 1 (Jordan et al. 2024).
@@ -54,11 +55,13 @@ def build_optimizers(network, config):
 
     Muon takes the hidden convolutions. The first and the last one, and all biases, stay with Adam.
     """
-    weights = list(network.parameters())
-    matrices = []
-    if config.optimizer == "muon":
-        matrices = [w for w in weights if w.ndim == 4 and w.shape[1] > 1 and w.shape[2] > 1]
-    rest = [weight for weight in weights if not any(weight is matrix for matrix in matrices)]
+
+    def is_hidden(weight):
+        convolution = weight.ndim == 4 and weight.shape[1] > 1 and weight.shape[2] > 1
+        return convolution and config.optimizer == "muon"
+
+    matrices = [weight for weight in network.parameters() if is_hidden(weight)]
+    rest = [weight for weight in network.parameters() if not is_hidden(weight)]
     adam = torch.optim.Adam(rest, lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
     return [adam, Muon(matrices, config.learning_rate)] if matrices else [adam]
 
@@ -74,8 +77,8 @@ def running_average(decay):
     With the full decay from the start, a short training would return mostly its random first weights.
     """
 
-    @torch.no_grad()
     def update(averages, weights, updates):
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + int(updates)) / (10 + int(updates))))
+        reach = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        get_ema_multi_avg_fn(reach)(averages, weights, updates)
 
     return update
