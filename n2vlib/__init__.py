@@ -7,14 +7,15 @@ checkpoint help them.
 """
 
 from .config import N2VConfig
-from .datasets import bsd68_test_image
+from .datasets import bsd68_test_image, load_bsd68, sample_photographs
 from .denoiser import Denoiser
 from .images import load_image
 from .live import explore_masking, train_live
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
-from .metrics import psnr, scale_invariant_psnr, ssim
+from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .noise import posterior_mean
 from .plots import show_bars, show_history, show_images, show_masking, use_style
+from .pretrained import load_pretrained, pretrained_record
 from .training import train
 
 __all__ = [
@@ -22,12 +23,17 @@ __all__ = [
     "N2VConfig",
     "bsd68_test_image",
     "draw_blind_pixels",
+    "evaluate",
     "explore_masking",
+    "load_bsd68",
     "load_image",
+    "load_pretrained",
     "mask_patches",
     "posterior_mean",
+    "pretrained_record",
     "psnr",
     "replace_blind_pixels",
+    "sample_photographs",
     "scale_invariant_psnr",
     "show_bars",
     "show_history",

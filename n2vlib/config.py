@@ -5,7 +5,7 @@ import difflib
 import math
 from pathlib import Path
 
-STRATEGIES = ("uniform", "median", "mean", "zero", "random")
+STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
 
 
@@ -27,7 +27,8 @@ class N2VConfig:
         roi_size: odd side, in pixels, of the window in which the replacement value is looked for.
         strategy: what replaces a blind pixel: "uniform" (a random neighbour of the roi), "median"
             (of the roi, N2V2), "mean" (of the roi), "zero" (0 in normalised units: the image
-            mean), "random" (a random pixel of the patch). Never a pixel that is blind itself.
+            mean), "random" (a random pixel of the patch). Never a pixel that is blind itself, but
+            for "uniform_withCP", the authors' way: the centre pixel is in the draw as well.
             Default "uniform", with n2v2 "median".
     Network
         depth: number of poolings of the U-Net; num_channels_init: its width, doubled per pooling.
@@ -138,7 +139,7 @@ class N2VConfig:
     def paper(cls, **changes):
         """Return the settings with which the authors of Noise2Void reproduce its BSD68 result.
 
-        From their notebook BSD68_reproducibility: 0.198 % blind pixels, a 5x5 roi, batches of 128
+        From their notebook BSD68_reproducibility: 0.198 % blind pixels, a 5x5 roi with centre, batches of 128
         patches, width 96, Adam at 4e-4 reduced on plateaus, 200 epochs of 400 steps. Their
         network also has batch normalisation and a residual connection, ours has neither.
         `changes` overrides fields: N2VConfig.paper(max_seconds=60).
@@ -147,6 +148,7 @@ class N2VConfig:
             batch_size=128,
             masked_pixel_percentage=0.198,
             roi_size=5,
+            strategy="uniform_withCP",
             num_channels_init=96,
             optimizer="adam",
             learning_rate=4e-4,

@@ -123,7 +123,7 @@ class Denoiser:
         """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""
         side, output = box_side(self.config.masked_pixel_percentage), None
         # No random draws here, so that tiles put together equal the page predicted whole.
-        strategy = "median" if self.config.strategy in ("uniform", "random") else self.config.strategy
+        strategy = self.config.strategy if self.config.strategy in ("mean", "zero") else "median"
         for start in range(side * side):
             blind = torch.zeros_like(tile, dtype=torch.bool)
             blind[..., start // side :: side, start % side :: side] = True

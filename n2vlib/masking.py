@@ -45,7 +45,8 @@ def replace_blind_pixels(patches, blind, strategy="uniform", roi_size=11, genera
 
     patches: float tensor (B, C, Y, X), normalised; it is not changed. blind: boolean, same shape.
     strategy: "uniform", "median", "mean" (of the roi_size x roi_size window around the pixel,
-        moved inwards at the border), "zero", or "random" (from the whole patch).
+        moved inwards at the border), "uniform_withCP" (the same as "uniform", but the pixel itself is
+        in the draw too: 1 in roi_size**2 keeps its value), "zero", or "random" (from the whole patch).
     Returns the masked patches, (B, C, Y, X). Krull et al. 2019 (uniform), Höck et al. 2022 (median).
     """
     masked = patches.contiguous().clone()
@@ -71,8 +72,12 @@ def _roi_values(patches, blind, where, strategy, roi_size, generator):
     image, channel, rows, columns = where
     plane = (image * patches.shape[1] + channel) * height
     rows, columns = plane[:, None] + _window(rows, roi_size, height), _window(columns, roi_size, width)
-    if strategy == "uniform":
-        return patches.flatten()[_seeing_neighbour(blind.flatten(), rows * width, columns, generator)]
+    if strategy.startswith("uniform"):
+        values = patches.flatten()[_seeing_neighbour(blind.flatten(), rows * width, columns, generator)]
+        if strategy == "uniform":
+            return values
+        own = torch.rand(len(values), generator=generator, device=values.device) < 1 / roi_size**2
+        return torch.where(own, patches[where], values)
     # All roi pixels of all K blind pixels at once: flat indices of shape (K, roi * roi).
     index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
     values, seeing = patches.flatten()[index], ~blind.flatten()[index]

@@ -48,6 +48,17 @@ def ssim(clean, image, data_range=255):
     return float(np.mean([compare(a, b, data_range=data_range) for a, b in pages]))
 
 
+def evaluate(clean, images, data_range=255):
+    """Return PSNR, scale-invariant PSNR and SSIM of each of several images, which may differ in size.
+
+    clean, images: lists of (Y, X). Returns a dictionary of arrays (N,): "psnr" and
+    "scale_invariant_psnr" in dB, "ssim". Raises ValueError as `psnr` does, or for lists of different length.
+    """
+    pairs = list(zip(clean, images, strict=True))
+    metrics = {"psnr": psnr, "scale_invariant_psnr": scale_invariant_psnr, "ssim": ssim}
+    return {name: np.array([metric(a, b, data_range) for a, b in pairs]) for name, metric in metrics.items()}
+
+
 def _pair(clean, image):
     clean, image = np.asarray(clean, np.float64), np.asarray(image, np.float64)
     if clean.shape != image.shape:

@@ -46,7 +46,7 @@ ALLOWED = {
     "average_weights": "at least 0 and below 1",
     "max_steps": "integer of at least 1 or None",
     "max_seconds": "above 0 or None",
-    "strategy": "'uniform', 'median', 'mean', 'zero', 'random'",
+    "strategy": "'uniform', 'uniform_withCP', 'median', 'mean', 'zero', 'random'",
     "optimizer": "'muon', 'adam'",
     "lr_scheduler": "'cosine', 'plateau'",
     "noise_model": "None, 'gaussian', 'poisson_gaussian'",
@@ -134,7 +134,7 @@ def test_paper_gives_the_values_of_its_authors_notebook():
     assert (config.learning_rate, config.lr_scheduler) == (4e-4, "plateau")
     assert config.masked_pixel_percentage == 0.198  # percent
     assert (config.steps_per_epoch, config.max_epochs) == (400, 200)
-    assert config.strategy == "uniform" and config.average_weights == 0 and not config.n2v2
+    assert config.strategy == "uniform_withCP" and config.average_weights == 0 and not config.n2v2
     assert N2VConfig.paper(max_seconds=60, depth=3) == dataclasses.replace(config, max_seconds=60, depth=3)
 
 

@@ -1,22 +1,14 @@
-"""Watching a training, stopping it, and getting real images."""
+"""Watching a training, stopping it, and reading image files."""
 
 import asyncio
-import functools
-import hashlib
-import http.server
-import io
-import threading
 import time
-import zipfile
 
 import numpy as np
-import pooch
 import pytest
 import skimage.io
 import tifffile
 
 import n2vlib
-from n2vlib import datasets
 
 NOISY = np.random.default_rng(0).normal(100, 20, (64, 64))
 
@@ -117,60 +109,3 @@ def test_load_image_keeps_intensities(tmp_path):
     assert np.array_equal(n2vlib.load_image(tmp_path / "colour.png"), np.full((8, 9), 10))
     assert n2vlib.load_image(tmp_path / "colour.png", channel_axis=-1).shape == (8, 9, 3)
     assert n2vlib.load_image("camera").shape == (512, 512)
-
-
-def archive():
-    """Make a small zip with the layout of the Noise2Void archive: test images i of intensity i."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for number in range(1, 69):
-            tiff = io.BytesIO()
-            tifffile.imwrite(tiff, np.full((4, 5), number, np.float32))
-            file.writestr(f"BSD68_reproducibility_data/test/gt/{number:02d}.tiff", tiff.getvalue())
-    return buffer.getvalue()
-
-
-def test_bsd68_is_taken_from_a_folder_in_both_layouts(tmp_path, monkeypatch):
-    monkeypatch.setenv("N2VLIB_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="N2VLIB_DATA"):
-        n2vlib.bsd68_test_image(5)
-    with zipfile.ZipFile(io.BytesIO(archive())) as file:
-        file.extractall(tmp_path / "official")
-    assert (n2vlib.bsd68_test_image(5) == 5).all()
-    (tmp_path / "bsd68" / "test68").mkdir(parents=True)
-    picture = np.full((4, 5), 77, np.uint8)
-    skimage.io.imsave(tmp_path / "bsd68" / "test68" / "test005.png", picture, check_contrast=False)
-    assert (n2vlib.bsd68_test_image(5) == 77).all()
-    for number in (0, 69):
-        with pytest.raises(ValueError, match="1 to 68"):
-            n2vlib.bsd68_test_image(number)
-
-
-@pytest.fixture
-def server(tmp_path):
-    """Serve a folder on this machine, as the download server does."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{running.server_port}/"
-        running.shutdown()
-
-
-def test_bsd68_is_downloaded_and_its_checksum_compared(tmp_path, monkeypatch, server):
-    folder, address = server
-    name, content = "BSD68_reproducibility_data.zip", archive()
-    good = "sha256:" + hashlib.sha256(content).hexdigest()
-    mirror = pooch.create(tmp_path / "cache", address, registry={name: good}, retry_if_failed=0)
-    monkeypatch.delenv("N2VLIB_DATA", raising=False)
-    monkeypatch.setattr(datasets, "BSD68", mirror)
-
-    (folder / name).write_bytes(content[:-10])
-    with pytest.raises(ValueError, match="hash"):
-        n2vlib.bsd68_test_image(5)
-    assert not list((tmp_path / "cache").rglob("*.zip")), "a wrong download must not stay"
-    (folder / name).write_bytes(content)
-    assert (n2vlib.bsd68_test_image(5) == 5).all()
-    (folder / name).unlink()  # the second time nothing is downloaded
-    assert (n2vlib.bsd68_test_image(6) == 6).all()

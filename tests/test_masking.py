@@ -11,6 +11,7 @@ from n2vlib import N2VConfig, draw_blind_pixels, mask_patches, replace_blind_pix
 from n2vlib.config import STRATEGIES
 from n2vlib.masking import box_side
 
+HIDING = [name for name in STRATEGIES if name != "uniform_withCP"]  # those that never show a pixel to itself
 sides = st.integers(1, 80)
 # A single pixel has no other to take a value from.
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 2), sides, sides).filter(lambda s: s[2] * s[3] > 1)
@@ -58,7 +59,7 @@ def test_percentage_is_in_percent(percentage, side):
     assert blind.sum() == 400
 
 
-@given(shapes, percentages, seeds, roi_sizes, st.sampled_from(STRATEGIES))
+@given(shapes, percentages, seeds, roi_sizes, st.sampled_from(HIDING))
 def test_replacement_never_comes_from_a_blind_pixel(shape, percentage, seed, roi_size, strategy):
     patches = distinct(shape)
     blind = draw_blind_pixels(shape, percentage, seeded(seed))
@@ -126,6 +127,15 @@ def test_uniform_draws_each_seeing_neighbour_equally_often(y, x, roi_size, other
     assert_uniform(counts[candidates])
 
 
+@pytest.mark.parametrize("roi_size", [3, 5, 11])
+def test_with_centre_pixel_one_in_the_window_keeps_its_value(roi_size):
+    blind = draw_blind_pixels((200, 1, 60, 60), 4, seeded())
+    patches = distinct(blind.shape)
+    masked = replace_blind_pixels(patches, blind, "uniform_withCP", roi_size, seeded())
+    kept, draws, chance = int((masked == patches)[blind].sum()), int(blind.sum()), 1 / roi_size**2
+    assert abs(kept - draws * chance) < 5 * (draws * chance * (1 - chance)) ** 0.5
+
+
 def test_random_draws_each_seeing_pixel_of_the_patch_equally_often():
     blind = draw_blind_pixels((1, 1, 10, 12), 4, seeded()).expand(3000, 1, 10, 12)
     patches = distinct((1, 1, 10, 12)).expand(3000, 1, 10, 12)
@@ -182,7 +192,7 @@ def test_unknown_strategy_is_refused(refused):
         replace_blind_pixels(patches, draw_blind_pixels(patches.shape, 10), "best")
 
 
-@pytest.mark.parametrize("strategy", ["uniform", "median", "mean"])
+@pytest.mark.parametrize("strategy", ["uniform", "uniform_withCP", "median", "mean"])
 def test_a_blind_pixel_without_a_seeing_neighbour_is_refused(strategy, refused):
     single = distinct((1, 1, 1, 1))
     with refused(ValueError, "only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"):

@@ -13,6 +13,8 @@ from n2vlib.unet import UNet, blur_pool, build_network, pad_to_multiple, recepti
 
 depths = st.integers(1, 3)
 
+HIDING = [name for name in STRATEGIES if name != "uniform_withCP"]  # those that never show a pixel to itself
+
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
@@ -109,7 +111,7 @@ def test_not_a_number_spreads_no_further_than_the_receptive_radius(depth, n2v2):
 
 
 @pytest.mark.parametrize("n2v2", [False, True])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", HIDING)
 def test_prediction_at_a_blind_pixel_does_not_depend_on_its_own_value(strategy, n2v2):
     config = N2VConfig(strategy=strategy, n2v2=n2v2)
     network = build_network(config, 1)
@@ -122,7 +124,7 @@ def test_prediction_at_a_blind_pixel_does_not_depend_on_its_own_value(strategy, 
         assert torch.equal(network(masked[0]), network(masked[1]))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", HIDING)
 def test_no_gradient_flows_from_the_loss_to_a_blind_pixels_own_value(strategy):
     config = N2VConfig(strategy=strategy, num_channels_init=4)
     network = build_network(config, 1).double()

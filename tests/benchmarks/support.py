@@ -106,16 +106,22 @@ def ours(arguments, **fields):
 
 def header(data, arguments):
     """Print on what and with what a table was made."""
+    load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
+    print(f"- hardware: {processor()}, {torch.get_num_threads()} threads{load}")
+    print(f"- software: Python {platform.python_version()}, torch {torch.__version__}, {commit()}")
+    print(f"- data: {data}; seed {arguments.seed}; {datetime.date.today()}")
+    script = Path(sys.argv[0]).name
+    print(f"- command: `python tests/benchmarks/{script} {' '.join(map(quoted, sys.argv[1:]))}`\n")
+
+
+def processor():
+    """Return what computes here, in words."""
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
     if info.exists():
         models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = models[0] if models else cpu
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
-    print(f"- hardware: {cpu}{gpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}")
-    print(f"- software: Python {platform.python_version()}, torch {torch.__version__}, {commit()}")
-    print(f"- data: {data}; seed {arguments.seed}; {datetime.date.today()}")
-    print(f"- command: `python tests/benchmarks/run.py {' '.join(map(quoted, sys.argv[1:]))}`\n")
+    return f"{cpu}{gpu}, {os.cpu_count()} cores"
 
 
 def commit():

@@ -1,0 +1,177 @@
+"""BSD68: train the weights in data/models, and print the table of the README (see README.md).
+
+    python tests/benchmarks/bsd68.py train bsd68_noise_model   # writes data/models/bsd68_noise_model.pt and .json
+    python tests/benchmarks/bsd68.py classical                 # writes data/models/bsd68_classical.json
+    python tests/benchmarks/bsd68.py table                     # evaluates all weights on all 68 images
+
+BSD68 is looked for as everywhere in n2vlib: N2VLIB_DATA, or the authors' archive is downloaded.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from measure import timed
+from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
+from support import ROOT, SIGMA, commit, header, processor, run_bm3d, say, table
+
+import n2vlib
+
+MODELS = ROOT / "data" / "models"
+COMMON = dict(num_channels_init=32, seed=0)
+RECIPES = {
+    "bsd68_noise2void": dict(max_steps=14000),
+    "bsd68_n2v2": dict(max_steps=14000, n2v2=True),
+    "bsd68_noise_model": dict(max_steps=40000, noise_model="gaussian"),
+}
+
+
+def train(arguments):
+    """Train one row of the table and write its weights and record."""
+    images = n2vlib.load_bsd68(seed=0)
+    config = n2vlib.N2VConfig(**(COMMON | RECIPES[arguments.name]))
+    said = [time.perf_counter()]
+
+    def report(progress):
+        if time.perf_counter() - said[0] > 60:
+            said[0] = time.perf_counter()
+            say(f"step {progress.step}, loss {progress.loss:.4f}, {progress.seconds_left / 60:.0f} min left")
+
+    denoiser = n2vlib.train(images.train, config, callbacks=[report])
+    seconds = denoiser.history["seconds"][-1]
+    path = arguments.folder / f"{arguments.name}.pt"
+    denoiser.save(path)
+    scores, prediction = timed(evaluate, images, denoiser)
+    record = dict(
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data=images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA"),
+        config=dataclasses.asdict(config),
+        noise_sigma=None if denoiser.noise is None else denoiser.noise[1][0] ** 0.5,
+        leak=denoiser.leak,
+        steps=denoiser.history["steps"][-1],
+        training_seconds=round(seconds),
+        **circumstances(),
+        **scores,
+    )
+    write(path.with_suffix(".json"), record)
+    say(f"{arguments.name}: {seconds:.0f} s of training, evaluation {prediction:.0f} s")
+    say(json.dumps({name: round(float(np.mean(scores[name])), 3) for name in scores}))
+
+
+def evaluate(images, denoiser):
+    """Return the metrics of each test image, without and with self-ensemble, and the seconds of a prediction."""
+    scores = {}
+    for suffix, tta in (("", False), ("_tta", True)):
+        results, seconds = zip(*(timed(denoiser.predict, noisy, tta=tta) for noisy in images.noisy))
+        metrics = n2vlib.evaluate(images.clean, results)
+        scores |= {name + suffix: np.round(values, 4).tolist() for name, values in metrics.items()}
+        scores["seconds" + suffix] = np.round(seconds, 4).tolist()
+    return scores
+
+
+def classical(arguments):
+    """Denoise the 68 images with the classical methods and BM3D, told the true sigma, and write the record."""
+    images = n2vlib.load_bsd68(seed=0)
+    methods = {
+        "noisy": lambda noisy: noisy,
+        "wavelet": lambda noisy: denoise_wavelet(noisy, SIGMA, rescale_sigma=False),
+        "total variation": lambda noisy: denoise_tv_chambolle(noisy, weight=0.9 * SIGMA),
+        "non-local means": lambda noisy: denoise_nl_means(
+            noisy, patch_size=5, patch_distance=6, h=0.8 * SIGMA, sigma=SIGMA, preserve_range=True
+        ),
+    }
+    record = circumstances() | dict(data=images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA"))
+    for name, method in methods.items():
+        record[name] = entry(images, *zip(*(timed(method, noisy.astype(np.float64)) for noisy in images.noisy)))
+    with tempfile.TemporaryDirectory() as folder:
+        noisy = {f"{n:03d}": image.astype(np.float64) for n, image in enumerate(images.noisy)}
+        results, version = run_bm3d(noisy, Path(folder))
+    record["BM3D"] = entry(images, *zip(*(results[name] for name in noisy))) | dict(version=version)
+    write(arguments.folder / "bsd68_classical.json", record)
+
+
+def entry(images, results, seconds):
+    """Return metrics and seconds of one method's results."""
+    metrics = n2vlib.evaluate(images.clean, results)
+    metrics = {name: np.round(values, 4).tolist() for name, values in metrics.items()}
+    return metrics | dict(seconds=np.round(seconds, 4).tolist())
+
+
+def circumstances():
+    """Return how and where a record was made."""
+    return dict(
+        command="python tests/benchmarks/bsd68.py " + " ".join(sys.argv[1:]),
+        hardware=f"{processor()}, {torch.get_num_threads()} threads",
+        software=f"Python {platform.python_version()}, torch {torch.__version__}, {commit()}",
+        date=str(datetime.date.today()),
+    )
+
+
+def write(path, record):
+    """Write a record as JSON, one line an entry, beside and then into place."""
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in record.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    beside.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    os.replace(beside, path)
+
+
+def show(arguments):
+    """Evaluate the weights on the 68 images and print all rows as markdown."""
+    images = n2vlib.load_bsd68(seed=0)
+    recorded = n2vlib.pretrained_record("bsd68_classical")
+    names = ["noisy", "wavelet", "total variation", "non-local means", "BM3D"]
+    rows = [row(f"{name} (recorded)", recorded[name]) for name in names]
+    for name in RECIPES:
+        scores, record = evaluate(images, n2vlib.load_pretrained(name)), n2vlib.pretrained_record(name)
+        rows.append(row(name, scores, "", record["training_seconds"]))
+        rows.append(row(f"{name}, self-ensemble", scores, "_tta", record["training_seconds"]))
+    arguments.seed = 0
+    header(f"{images.source.replace(str(os.environ.get('N2VLIB_DATA')), 'N2VLIB_DATA')}, {len(rows)} rows", arguments)
+    table(rows)
+
+
+def row(name, scores, suffix="", training=None):
+    """Return one row of the table: means over the images."""
+    mean = {key: float(np.mean(scores[key + suffix])) for key in ("psnr", "scale_invariant_psnr", "ssim", "seconds")}
+    return {
+        "method": name,
+        "PSNR (dB)": f"{mean['psnr']:.2f}",
+        "scale-invariant PSNR": f"{mean['scale_invariant_psnr']:.2f}",
+        "SSIM": f"{mean['ssim']:.3f}",
+        "seconds an image": f"{mean['seconds']:.2f}",
+        "training (s)": training,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, help="of torch")
+    parser.add_argument("--folder", type=Path, default=MODELS, help="where weights and records are written")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    command = commands.add_parser("train", help=train.__doc__)
+    command.add_argument("name", choices=RECIPES)
+    command.set_defaults(run=train)
+    commands.add_parser("classical", help=classical.__doc__).set_defaults(run=classical)
+    commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    beside = ROOT.parent / "shared" / "data"
+    if beside.is_dir():
+        os.environ.setdefault("N2VLIB_DATA", str(beside))
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The trained weights: small, recorded, checked, and in the wheel. What they reach is measured where BSD68 is."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import n2vlib
+
+ROOT = Path(__file__).parents[1]
+MODELS = sorted((ROOT / "data" / "models").glob("*.pt"))
+NAMES = ["bsd68_n2v2", "bsd68_noise2void", "bsd68_noise_model"]
+
+every_model = pytest.mark.parametrize("name", NAMES)
+
+
+def test_weights_are_small_and_each_has_its_record():
+    assert [path.stem for path in MODELS] == NAMES
+    for path in MODELS:
+        assert path.stat().st_size < 6_000_000
+        record = json.loads(path.with_suffix(".json").read_text())
+        told = {"sha256", "data", "config", "steps", "training_seconds", "hardware", "software", "command", "psnr"}
+        assert told <= set(record)
+        assert record["command"] == f"python tests/benchmarks/bsd68.py train {path.stem}"
+        assert len(record["psnr"]) == len(record["psnr_tta"]) == len(record["ssim"]) == 68
+
+
+@every_model
+def test_weights_are_those_of_the_record(name):
+    denoiser, record = n2vlib.load_pretrained(name), n2vlib.pretrained_record(name)
+    assert dataclasses.asdict(denoiser.config) == record["config"]
+    assert denoiser.history["steps"][-1] == record["steps"] == record["config"]["max_steps"]
+    assert np.isclose(denoiser.leak, record["leak"])
+
+
+@every_model
+def test_weights_reach_what_the_record_says(name, data_folder, monkeypatch):
+    monkeypatch.setenv("N2VLIB_DATA", str(data_folder))
+    images, record = n2vlib.load_bsd68(seed=0), n2vlib.pretrained_record(name)
+    denoiser = n2vlib.load_pretrained(name)
+    for number in (4, 30, 55):
+        decibels = n2vlib.psnr(images.clean[number], denoiser.predict(images.noisy[number]))
+        assert abs(decibels - record["psnr"][number]) < 0.05
+    decibels = n2vlib.psnr(images.clean[4], denoiser.predict(images.noisy[4], tta=True))
+    assert abs(decibels - record["psnr_tta"][4]) < 0.05
+
+
+def test_weights_travel_with_the_wheel(tmp_path):
+    # Colab installs from the repository, without a checkout to find data/models in.
+    source = tmp_path / "source"  # a copy: building leaves files behind
+    for part in ("n2vlib", "data/models"):
+        shutil.copytree(ROOT / part, source / part)
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(tmp_path), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if built.returncode and "No matching distribution found for setuptools" in built.stderr:
+        pytest.skip("no network: pip cannot fetch setuptools to build a wheel")
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "installed")
+    code = f"import n2vlib; print([n2vlib.load_pretrained(n).config.seed for n in {NAMES}], n2vlib.__file__)"
+    here = dict(cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")})
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **here)
+    assert run.stdout.startswith("[0, 0, 0]") and str(tmp_path) in run.stdout, run.stderr
