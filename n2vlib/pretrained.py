@@ -23,12 +23,16 @@ def load_pretrained(name):
 
 
 def pretrained_record(name):
-    """Return how trained weights were made, a dictionary: data, command, config, steps, seconds, hardware, PSNRs."""
-    return json.loads(_path(name).with_suffix(".json").read_text())
+    """Return how trained weights were made, a dictionary: data, command, config, steps, seconds, hardware, PSNRs.
+
+    "bsd68_classical" is such a record too, of methods that have no weights. Raises ValueError as `load_pretrained`.
+    """
+    return json.loads(_path(name, ".json").read_text())
 
 
-def _path(name):
-    models = {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.pt"))}
-    if name not in models:
-        raise ValueError(f"no trained weights {name!r}: there are {', '.join(sorted(models)) or 'none'}")
-    return models[name]
+def _path(name, suffix=".pt"):
+    there = {path.stem: path for folder in FOLDERS for path in folder.glob(f"*{suffix}")}
+    if name not in there:
+        what = "trained weights" if suffix == ".pt" else "record"
+        raise ValueError(f"no {what} {name!r}: there are {', '.join(sorted(there)) or 'none'}")
+    return there[name]

@@ -308,8 +308,7 @@ def test_evaluate_equals_scikit_image(data_range):
     measured = n2vlib.evaluate(clean, images, data_range)
     assert list(measured) == ["psnr", "scale_invariant_psnr", "ssim"]
     for name, theirs in (("psnr", "peak_signal_noise_ratio"), ("ssim", "structural_similarity")):
-        measure = getattr(skimage.metrics, theirs)
-        expected = [measure(a, b, data_range=data_range) for a, b in zip(clean, images)]
+        expected = [getattr(skimage.metrics, theirs)(a, b, data_range=data_range) for a, b in zip(clean, images)]
         assert measured[name] == pytest.approx(expected, abs=1e-9)
     with pytest.raises(ValueError):
         n2vlib.evaluate(clean, images[:2], data_range)
