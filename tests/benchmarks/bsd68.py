@@ -31,7 +31,7 @@ MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
 RECIPES = {
     "bsd68_noise2void": dict(max_steps=14000, strategy="uniform_withCP", roi_size=5),
-    "bsd68_n2v2": dict(max_steps=14000, n2v2=True),
+    "bsd68_n2v2": dict(max_steps=14000, n2v2=True, roi_size=5),
     "bsd68_noise_model": dict(max_steps=40000, noise_model="gaussian"),
 }
 
