@@ -1,5 +1,6 @@
 """Model files: written beside and moved into place, read without ever running code from them."""
 
+import contextlib
 import os
 import zipfile
 from pathlib import Path
@@ -11,12 +12,19 @@ FORMAT = "n2vlib model 1"
 
 def write_model(path, content):
     """Write a dictionary of tensors and plain Python values to `path`, whole or not at all."""
+    with written_beside(path) as file:
+        torch.save({"format": FORMAT, **content}, file)
+
+
+@contextlib.contextmanager
+def written_beside(path):
+    """Yield a file to write to that becomes `path` at the end, or nothing at all if there is an error or a crash."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -69,9 +77,23 @@ def write_checkpoint(run):
         seconds=run.seconds,
     )
     write_model(folder / "last.pt", run.denoiser.content() | dict(training=state))
+    write_log(folder / "log.csv", run)
     for path in folder.glob("best_epoch*"):  # no longer among the best, or a write that was killed
         if path.name not in names.values():
             path.unlink()
+
+
+def write_log(path, run):
+    """Write the history of a run as CSV, one line an epoch; times are in seconds, rates of that epoch."""
+    columns = ("epoch", "steps", "loss", "validation_loss", "learning_rate", "seconds", "patches_per_second")
+    lines, before = [columns], (0, 0.0)
+    for epoch, entry in enumerate(zip(*(run.history[name] for name in columns[1:-1])), 1):
+        steps, seconds = entry[0], entry[-1]
+        rate = (steps - before[0]) * run.config.batch_size / max(seconds - before[1], 1e-9)
+        lines.append((epoch, *entry, round(rate, 2)))
+        before = steps, seconds
+    with written_beside(path) as file:
+        file.writelines((",".join("" if v is None else str(v) for v in line) + "\n").encode() for line in lines)
 
 
 def restore_checkpoint(run):

@@ -1,5 +1,7 @@
 """The training data: checked once, then cut into random patches on the fly."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -25,40 +27,54 @@ def check_values(stack, name="the image"):
         )
 
 
-def channel_statistics(stack):
-    """Return the mean and standard deviation of each channel of a stack (N, C, Y, X), page by page.
+def split_images(count, share=0.2, seed=0):
+    """Split the numbers 0..count-1 of images at random into those to train on and those to validate with.
 
-    In intensity units, two float64 arrays of shape (C,).
+    share: of validation, a fraction; floor((1 - share) * count) images are left for training.
+    Returns two sorted integer arrays without common numbers. Raises ValueError if either were empty.
+    """
+    training = math.floor(round((1 - share) * count, 9))  # 0.7 * 10 is 6.999... in floating point
+    if not 0 < training < count:
+        raise ValueError(f"{count} image(s) cannot be split with a share of {share}: one part would be empty")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[:training]), np.sort(order[training:])
+
+
+def channel_statistics(stack, pages):
+    """Return the mean and standard deviation of each channel of some pages of a stack (N, C, Y, X), page by page.
+
+    pages: their numbers. In intensity units, two float64 arrays of shape (C,).
     Raises ValueError for a channel whose pixels are all equal: there is nothing to learn in it.
     """
-    pages, channels = stack.shape[:2]
-    shift = stack[0].mean(axis=(1, 2), dtype=np.float64)  # keeps the sums of squares small
+    channels, first_page = stack.shape[1], stack[pages[0]]
+    shift = first_page.mean(axis=(1, 2), dtype=np.float64)  # keeps the sums of squares small
     total, squares = np.zeros(channels), np.zeros(channels)
-    for page in stack:
-        values = page.astype(np.float64) - shift[:, None, None]
-        total += values.mean(axis=(1, 2)) / pages
-        squares += (values**2).mean(axis=(1, 2)) / pages
+    for page in pages:
+        values = stack[page].astype(np.float64) - shift[:, None, None]
+        total += values.mean(axis=(1, 2)) / len(pages)
+        squares += (values**2).mean(axis=(1, 2)) / len(pages)
     std = np.sqrt(np.maximum(squares - total**2, 0))
     for channel in range(channels):
-        first = stack[0, channel, 0, 0]
-        if std[channel] == 0 or all((page[channel] == first).all() for page in stack):
+        first = first_page[channel, 0, 0]
+        if std[channel] == 0 or all((stack[page, channel] == first).all() for page in pages):
             raise ValueError(f"channel {channel} is constant, every pixel is {first}: there is nothing to learn in it")
     return shift + total, std
 
 
-def crop_patches(stack, config, generator):
+def crop_patches(stack, pages, config, generator):
     """Cut random square patches out of a stack, and turn and flip them if `config.augment`.
 
-    stack: array or memory map (N, C, Y, X); only the patches are read. generator: torch.Generator.
+    stack: array or memory map (N, C, Y, X); only the patches are read. pages: the numbers of the images
+    to cut from. generator: torch.Generator.
     Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits.
     """
-    pages, _, height, width = stack.shape
+    height, width = stack.shape[-2:]
     side = min(config.patch_size, height, width)
-    ranges = (pages, height - side + 1, width - side + 1, 2, 2, 2)
+    ranges = (len(pages), height - side + 1, width - side + 1, 2, 2, 2)
     draws = [torch.randint(high, (config.batch_size,), generator=generator).tolist() for high in ranges]
     patches = []
     for page, y, x, flip_y, flip_x, turn in zip(*draws):
-        patch = stack[page, :, y : y + side, x : x + side]
+        patch = stack[pages[page], :, y : y + side, x : x + side]
         if config.augment:
             patch = patch[:, ::-1] if flip_y else patch
             patch = patch[:, :, ::-1] if flip_x else patch

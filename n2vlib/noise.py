@@ -12,8 +12,8 @@ from skimage.restoration import estimate_sigma
 SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
 
 
-def estimate_noise(stack, config):
-    """Estimate gain and offset of the noise of each channel of a stack (N, C, Y, X).
+def estimate_noise(stack, pages, config):
+    """Estimate gain and offset of the noise of each channel of some pages of a stack (N, C, Y, X).
 
     "gaussian": gain 0, offset sigma**2, sigma from config.noise_sigma or scikit-image's wavelet
     estimate (Donoho & Johnstone 1994); "poisson_gaussian": see `estimate_poisson_gaussian`.
@@ -21,7 +21,7 @@ def estimate_noise(stack, config):
     Raises ValueError if noise_sigma does not fit the channels or no noise is found.
     """
     channels = stack.shape[1]
-    some = stack[:: max(1, len(stack) // 16)]  # 16 images are plenty, and they fit the memory
+    some = stack[pages[:: max(1, len(pages) // 16)]]  # 16 images are plenty, and they fit the memory
     if config.noise_model == "poisson_gaussian":
         pairs = [estimate_poisson_gaussian(some[:, c]) for c in range(channels)]
         return [gain for gain, _ in pairs], [offset for _, offset in pairs]

@@ -10,16 +10,15 @@ from torch.optim.swa_utils import AveragedModel
 
 from .checkpoint import restore_checkpoint, write_checkpoint
 from .config import N2VConfig
-from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches
+from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches, split_images
 from .denoiser import Denoiser
 from .device import choose_device, fast_numbers
 from .images import to_stack
+from .losses import blind_loss, measure_leak, validation_loss
 from .masking import mask_patches
-from .noise import estimate_noise, mean_and_variance, noise_variance
+from .noise import estimate_noise
 from .optimizers import build_optimizers, cosine_schedule, running_average
 from .unet import build_network
-
-VALIDATION_BATCHES = 8
 
 
 def train(image, config=None, *, validation=None, callbacks=(), resume=False, channel_axis=None):
@@ -27,7 +26,8 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
         memory map of which only patches are read. config: N2VConfig, default N2VConfig().
-    validation: noisy images of the same kind, for the validation loss at the end of each epoch.
+    validation: for the validation loss at the end of each epoch: noisy images of the same kind, or a
+        fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
     callbacks: functions called after each step with a `Progress`; one that returns True ends it.
     resume: go on from config.checkpoint_dir/last.pt, or start if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
@@ -40,7 +40,8 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
     if not isinstance(config, N2VConfig):
         raise TypeError(f"config is a {type(config).__name__}: make it with n2vlib.N2VConfig(...)")
     stack = _check(image, channel_axis, "the image")
-    validation = None if validation is None else _check(validation, channel_axis, "the validation image")
+    if not (validation is None or isinstance(validation, float)):
+        validation = _check(validation, channel_axis, "the validation image")
     run = Run(stack, validation, config)
     if resume:
         restore_checkpoint(run)
@@ -68,17 +69,27 @@ def _check(image, channel_axis, name):
     return stack
 
 
+def _parts(stack, validation, seed):
+    """Return what to train on and what to validate with (or None), each as a stack and page numbers."""
+    if validation is None:
+        return (stack, np.arange(len(stack))), None
+    if isinstance(validation, float):
+        return tuple((stack, pages) for pages in split_images(len(stack), validation, seed))
+    if validation.shape[1] != stack.shape[1]:
+        raise ValueError(
+            f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
+        )
+    return (stack, np.arange(len(stack))), (validation, np.arange(len(validation)))
+
+
 class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
     def __init__(self, stack, validation, config):
-        self.stack, self.validation, self.config = stack, validation, config
-        mean, std = channel_statistics(stack)
-        if validation is not None and validation.shape[1] != len(mean):
-            raise ValueError(
-                f"validation has {validation.shape[1]} channels, the training images have {len(mean)}: use the same"
-            )
-        noise = estimate_noise(stack, config) if config.noise_model else None
+        self.config = config
+        self.training, self.validation = _parts(stack, validation, config.seed)
+        mean, std = channel_statistics(*self.training)
+        noise = estimate_noise(*self.training, config) if config.noise_model else None
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
         averaged = running_average(config.average_weights) if config.average_weights else None
@@ -99,9 +110,12 @@ class Run:
         """The lists that grow by one entry an epoch."""
         return self.denoiser.history
 
-    def normalised_patches(self, stack, generator):
-        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device."""
-        return self.denoiser.normalise(crop_patches(stack, self.config, generator)).to(self.device)
+    def normalised_patches(self, images, generator):
+        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device.
+
+        images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
+        """
+        return self.denoiser.normalise(crop_patches(*images, self.config, generator)).to(self.device)
 
     def fraction(self):
         """Return how much of the training is done, 0 to 1, by whichever limit comes first."""
@@ -140,12 +154,12 @@ def _train_epoch(run, callbacks):
 
 
 def _note_epoch(run, loss):
-    validation_loss = _validation_loss(run)
+    held_out = validation_loss(run)
     for plateau in run.plateaus:
-        plateau.step(loss if validation_loss is None else validation_loss)
+        plateau.step(loss if held_out is None else held_out)
     run.tick()
     rate = run.optimizers[0].param_groups[0]["lr"]
-    entry = dict(loss=loss, validation_loss=validation_loss, learning_rate=rate, seconds=run.seconds, steps=run.step)
+    entry = dict(loss=loss, validation_loss=held_out, learning_rate=rate, seconds=run.seconds, steps=run.step)
     for name, value in entry.items():
         run.history[name].append(value)
 
@@ -155,7 +169,7 @@ def _train_step(run):
     if run.config.lr_scheduler == "cosine":
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
-    patches = run.normalised_patches(run.stack, run.crops)
+    patches = run.normalised_patches(run.training, run.crops)
     masked, blind = mask_patches(patches, run.config, run.masks)
     with fast_numbers(run.device):
         output = run.network(masked.contiguous(memory_format=torch.channels_last))
@@ -168,59 +182,6 @@ def _train_step(run):
     if run.average:
         run.average.update_parameters(run.network)
     return loss.item()
-
-
-def blind_loss(output, target, blind, noise=None):
-    """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
-
-    output: (B, C, Y, X), or (B, 2 C, Y, X) with a noise model. target, blind: (B, C, Y, X).
-    noise: (gain, offset) of the normalised noise, or None.
-    Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
-    likelihood of the noisy pixel under a normal density with the predicted mean, and with the
-    predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
-    """
-    if noise is None:
-        error = (output - target) ** 2
-    else:
-        mean, variance = mean_and_variance(output)
-        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
-        total = variance + noise_variance(mean.detach(), *noise)
-        error = ((output[:, 0::2] - target) ** 2 / total + total.log()) / 2
-    return (error * blind).sum() / blind.sum()
-
-
-@torch.no_grad()
-def _validation_loss(run):
-    """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
-    if run.validation is None:
-        return None
-    crops = torch.Generator().manual_seed(run.config.seed)
-    masks = torch.Generator(run.device).manual_seed(run.config.seed)
-    losses = []
-    for _ in range(VALIDATION_BATCHES):
-        patches = run.normalised_patches(run.validation, crops)
-        masked, blind = mask_patches(patches, run.config, masks)
-        losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())
-    return float(np.mean(losses))
-
-
-def measure_leak(run, batches=16):
-    """Return how much a prediction follows its own pixel: the mean of d mean_i / d y_i, 0 if blind.
-
-    Nothing hides a pixel at prediction; training taught the network to ignore it. The posterior
-    mean counts the pixel once more, so it relies on that. Measured at the centres of patches.
-    """
-    if not run.config.noise_model:
-        return 0.0
-    crops = torch.Generator().manual_seed(run.config.seed)
-    leaks = []
-    for _ in range(batches):
-        patches = run.normalised_patches(run.stack, crops).requires_grad_()
-        centre = patches.shape[-1] // 2
-        mean, _ = mean_and_variance(run.denoiser.network(patches))
-        (gradient,) = torch.autograd.grad(mean[..., centre, centre].sum(), patches)
-        leaks.append(gradient[..., centre, centre].mean().item())
-    return float(np.mean(leaks))
 
 
 @dataclasses.dataclass

@@ -127,6 +127,17 @@ def test_n2v2_takes_the_median_unless_another_strategy_is_named():
     assert N2VConfig(n2v2=True, strategy="uniform").strategy == "uniform"
 
 
+def test_jump_gives_the_values_of_the_notes():
+    config = N2VConfig.jump()
+    assert (config.patch_size, config.batch_size, config.augment) == (64, 32, True)
+    assert (config.masked_pixel_percentage, config.roi_size, config.strategy) == (0.2, 11, "uniform")  # percent
+    assert (config.depth, config.num_channels_init, config.independent_channels, config.n2v2) == (2, 32, True, False)
+    assert (config.optimizer, config.learning_rate, config.lr_scheduler) == ("adam", 1e-4, "plateau")
+    assert (config.max_epochs, config.max_steps, config.max_seconds, config.save_top_k) == (100, None, None, 3)
+    assert config.average_weights == 0 and config.noise_model is None
+    assert N2VConfig.jump(max_seconds=60) == dataclasses.replace(config, max_seconds=60)
+
+
 def test_paper_gives_the_values_of_its_authors_notebook():
     config = N2VConfig.paper()
     assert (config.patch_size, config.batch_size, config.roi_size, config.depth) == (64, 128, 5, 2)

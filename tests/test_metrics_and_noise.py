@@ -88,7 +88,7 @@ def test_measures_refuse_degenerate_images(refused):
 
 
 def noise_of(stack, model="gaussian", **settings):
-    return estimate_noise(stack, n2vlib.N2VConfig(noise_model=model, **settings))
+    return estimate_noise(stack, np.arange(len(stack)), n2vlib.N2VConfig(noise_model=model, **settings))
 
 
 @pytest.mark.parametrize("sigma", [0.02, 5.0, 400.0])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from n2vlib import N2VConfig, draw_blind_pixels, mask_patches, replace_blind_pixels
 from n2vlib.config import STRATEGIES
-from n2vlib.training import blind_loss
+from n2vlib.losses import blind_loss
 from n2vlib.unet import UNet, blur_pool, build_network, pad_to_multiple, receptive_radius
 
 depths = st.integers(1, 3)

@@ -1,5 +1,6 @@
 """Training: reproducible, can be interrupted and resumed, and it denoises."""
 
+import csv
 import dataclasses
 import itertools
 import os
@@ -18,9 +19,10 @@ from conftest import REPOSITORY
 import n2vlib
 from n2vlib import Denoiser, N2VConfig, train
 from n2vlib.config import STRATEGIES
-from n2vlib.data import channel_statistics, crop_patches
+from n2vlib.data import channel_statistics, crop_patches, split_images
+from n2vlib.losses import blind_loss, measure_leak
 from n2vlib.optimizers import Muon, orthogonalise
-from n2vlib.training import Run, _train_step, blind_loss, measure_leak
+from n2vlib.training import Run, _train_step
 
 
 def weights(model):
@@ -149,7 +151,7 @@ def test_every_setting_trains(two_channels, tiny, settings):
 
 def test_patches_are_parts_of_the_image(tiny):
     stack = np.arange(2 * 3 * 20 * 30).reshape(2, 3, 20, 30)
-    patches = crop_patches(stack, tiny(augment=False, batch_size=200), torch.Generator().manual_seed(0))
+    patches = crop_patches(stack, [0, 1], tiny(augment=False, batch_size=200), torch.Generator().manual_seed(0))
     assert patches.shape == (200, 3, 16, 16)
     corners = set()
     for patch in patches:
@@ -164,7 +166,7 @@ def test_patches_are_parts_of_the_image(tiny):
 def test_augmentation_draws_all_eight_orientations_equally_often(tiny):
     stack = np.arange(16 * 16).reshape(1, 1, 16, 16)
     turned = [np.rot90(stack[0, 0], k)[:, ::flip] for k in range(4) for flip in (1, -1)]
-    patches = crop_patches(stack, tiny(batch_size=1600), torch.Generator().manual_seed(0))
+    patches = crop_patches(stack, range(len(stack)), tiny(batch_size=1600), torch.Generator().manual_seed(0))
     counts = [sum(np.array_equal(patch[0], orientation) for patch in patches) for orientation in turned]
     assert sum(counts) == 1600
     assert scipy.stats.chisquare(counts).pvalue > 1e-6
@@ -172,7 +174,7 @@ def test_augmentation_draws_all_eight_orientations_equally_often(tiny):
 
 def test_statistics_are_those_of_each_channel():
     stack = np.random.default_rng(0).normal([[[[1e6]], [[-3]]]], [[[[0.5]], [[40]]]], (5, 2, 30, 20))
-    mean, std = channel_statistics(stack)
+    mean, std = channel_statistics(stack, range(len(stack)))
     np.testing.assert_allclose(mean, stack.mean(axis=(0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(std, stack.std(axis=(0, 2, 3)), rtol=1e-9)
 
@@ -286,6 +288,49 @@ def test_validation_losses_are_noted_and_change_nothing_else(image, noisy, tiny)
     assert len(validated.history["validation_loss"]) == 2
     assert np.isfinite(validated.history["validation_loss"]).all()
     assert same_weights(weights(plain), weights(validated))
+
+
+def test_a_share_of_the_images_is_held_out(tiny):
+    # Each image has its own grey value, so each patch tells which image it is from.
+    stack = np.arange(10)[:, None, None] + np.linspace(0, 0.1, 400).reshape(20, 20)
+    run = Run(stack[:, None], 0.3, tiny(seed=3))
+    learned, held_out = (set(images[1]) for images in (run.training, run.validation))
+    assert len(learned) == 7 and len(held_out) == 3 and not learned & held_out
+    for images, pages in ((run.training, learned), (run.validation, held_out)):
+        patches = run.denoiser.denormalise(
+            torch.cat([run.normalised_patches(images, run.crops) for _ in range(40)]).numpy()
+        )
+        assert set(np.floor(patches[:, 0, 0, 0] + 1e-3).astype(int)) == pages
+    assert run.denoiser.mean[0] == pytest.approx(stack[sorted(learned)].mean())
+    history = train(stack, tiny(), validation=0.3).history
+    assert np.isfinite(history["validation_loss"]).all()
+
+
+@pytest.mark.parametrize("count, training", [(517, 413), (10, 8), (2, 1), (5, 4)])
+def test_the_split_is_seeded_and_without_overlap(count, training):
+    first, second = split_images(count, 0.2, seed=1)
+    assert len(first) == training and sorted([*first, *second]) == list(range(count))
+    again, other = split_images(count, 0.2, seed=1)[0], split_images(count, 0.2, seed=2)[0]
+    assert np.array_equal(first, again) and (count < 10 or not np.array_equal(first, other))
+
+
+@pytest.mark.parametrize("count, share", [(1, 0.2), (5, 0.0), (5, 1.0), (3, 0.9)])
+def test_a_split_without_images_in_a_part_is_refused(count, share, refused):
+    with refused(ValueError, "cannot be split"):
+        split_images(count, share)
+
+
+def test_the_log_is_a_csv_with_a_line_an_epoch(image, tiny, tmp_path):
+    config = tiny(steps_per_epoch=5, max_steps=15, checkpoint_dir=tmp_path)
+    history = train(image, config).history
+    with open(tmp_path / "log.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["epoch"]) for line in lines] == [1, 2, 3] and [int(line["steps"]) for line in lines] == [5, 10, 15]
+    assert [float(line["loss"]) for line in lines] == history["loss"]
+    assert [float(line["learning_rate"]) for line in lines] == history["learning_rate"]
+    assert all(line["validation_loss"] == "" for line in lines)
+    speed = 5 * config.batch_size / (history["seconds"][1] - history["seconds"][0])
+    assert float(lines[1]["patches_per_second"]) == pytest.approx(speed, rel=1e-3)
 
 
 def test_a_callback_is_told_where_the_training_stands(image, tiny):
@@ -441,7 +486,7 @@ def test_the_folder_holds_the_last_and_the_best_models(image, tiny, tmp_path, va
     scores = history["validation_loss" if validated else "loss"]
     best = np.argsort(scores)[:2] + 1
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == sorted([f"best_epoch{e:04d}_loss{scores[e - 1]:.5f}.pt" for e in best] + ["last.pt"])
+    assert names == sorted([f"best_epoch{e:04d}_loss{scores[e - 1]:.5f}.pt" for e in best] + ["last.pt", "log.csv"])
     for epoch in best:
         (path,) = tmp_path.glob(f"best_epoch{epoch:04d}*")
         assert same_weights(weights(Denoiser.load(path)), reached[epoch])
@@ -473,21 +518,23 @@ def fail_after(calls, real):
     return function
 
 
-@pytest.mark.parametrize("module, name", [(os, "replace"), (torch, "save")])
-@pytest.mark.parametrize("calls", [3, 4])  # in the second epoch: the best model, and last.pt
+# In the second epoch: the best model, and last.pt. An epoch also replaces the log.
+@pytest.mark.parametrize(
+    "module, name, calls", [(os, "replace", 4), (os, "replace", 5), (torch, "save", 3), (torch, "save", 4)]
+)
 def test_a_crash_while_writing_leaves_only_readable_files(image, tiny, tmp_path, monkeypatch, module, name, calls):
     config = tiny(steps_per_epoch=5, max_steps=20, lr_scheduler="plateau", save_top_k=9, checkpoint_dir=tmp_path)
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full"):
         patch.setattr(module, name, fail_after(calls, getattr(module, name)))
         train(image, config)
-    assert all(path.suffix == ".pt" for path in tmp_path.iterdir())
-    assert all(Denoiser.load(path).history["steps"] for path in tmp_path.iterdir())
+    assert all(path.suffix in (".pt", ".csv") for path in tmp_path.iterdir())
+    assert all(Denoiser.load(path).history["steps"] for path in tmp_path.glob("*.pt"))
     assert Denoiser.load(tmp_path / "last.pt").history["steps"] == [5]
 
     resumed = train(image, config, resume=True)
     whole = train(image, dataclasses.replace(config, checkpoint_dir=None))
     assert same_weights(weights(resumed), weights(whole))
-    assert len(list(tmp_path.iterdir())) == 1 + 4
+    assert len(list(tmp_path.glob("*.pt"))) == 1 + 4
 
 
 def test_a_crash_while_saving_keeps_the_old_model(image, tiny, tmp_path, monkeypatch):

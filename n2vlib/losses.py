@@ -1,0 +1,62 @@
+"""What training minimises, and two measures of what it has learned."""
+
+import numpy as np
+import torch
+
+from .masking import mask_patches
+from .noise import mean_and_variance, noise_variance
+
+VALIDATION_BATCHES = 8
+
+
+def blind_loss(output, target, blind, noise=None):
+    """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
+
+    output: (B, C, Y, X), or (B, 2 C, Y, X) with a noise model. target, blind: (B, C, Y, X).
+    noise: (gain, offset) of the normalised noise, or None.
+    Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
+    likelihood of the noisy pixel under a normal density with the predicted mean, and with the
+    predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
+    """
+    if noise is None:
+        error = (output - target) ** 2
+    else:
+        mean, variance = mean_and_variance(output)
+        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
+        total = variance + noise_variance(mean.detach(), *noise)
+        error = ((output[:, 0::2] - target) ** 2 / total + total.log()) / 2
+    return (error * blind).sum() / blind.sum()
+
+
+@torch.no_grad()
+def validation_loss(run):
+    """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
+    if run.validation is None:
+        return None
+    crops = torch.Generator().manual_seed(run.config.seed)
+    masks = torch.Generator(run.device).manual_seed(run.config.seed)
+    losses = []
+    for _ in range(VALIDATION_BATCHES):
+        patches = run.normalised_patches(run.validation, crops)
+        masked, blind = mask_patches(patches, run.config, masks)
+        losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())
+    return float(np.mean(losses))
+
+
+def measure_leak(run, batches=16):
+    """Return how much a prediction follows its own pixel: the mean of d mean_i / d y_i, 0 if blind.
+
+    Nothing hides a pixel at prediction; training taught the network to ignore it. The posterior
+    mean counts the pixel once more, so it relies on that. Measured at the centres of patches.
+    """
+    if not run.config.noise_model:
+        return 0.0
+    crops = torch.Generator().manual_seed(run.config.seed)
+    leaks = []
+    for _ in range(batches):
+        patches = run.normalised_patches(run.training, crops).requires_grad_()
+        centre = patches.shape[-1] // 2
+        mean, _ = mean_and_variance(run.denoiser.network(patches))
+        (gradient,) = torch.autograd.grad(mean[..., centre, centre].sum(), patches)
+        leaks.append(gradient[..., centre, centre].mean().item())
+    return float(np.mean(leaks))
