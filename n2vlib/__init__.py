@@ -6,16 +6,18 @@ denoiser (prediction), plots and live (figures and widgets). config, metrics, de
 checkpoint help them.
 """
 
+from .bsd68 import bsd68_test_image, load_bsd68
 from .config import N2VConfig
-from .datasets import bsd68_test_image, load_bsd68, sample_photographs
 from .denoiser import Denoiser
+from .explore import explore_masking
 from .images import load_image
-from .live import explore_masking, train_live
+from .live import train_live
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .noise import posterior_mean
 from .plots import show_bars, show_history, show_images, show_masking, use_style
 from .pretrained import load_pretrained, pretrained_record
+from .samples import sample_photographs
 from .training import train
 
 __all__ = [

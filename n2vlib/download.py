@@ -11,14 +11,16 @@ FILES = pooch.create(
     path=pooch.os_cache("n2vlib"),
     base_url="",
     registry={
-        "BSD68_reproducibility_data.zip": "sha256:32c66d41196c9cafff465f3c7c42730f851c24766f70383672e18b8832ea8e55"
+        "BSD68_reproducibility_data.zip": "sha256:32c66d41196c9cafff465f3c7c42730f851c24766f70383672e18b8832ea8e55",
+        "jump_noisy.tiff": None,  # nobody published its checksum: recorded at the first download
     },
     urls={
         "BSD68_reproducibility_data.zip": "https://download.fht.org/jug/n2v/BSD68_reproducibility_data.zip",
+        "jump_noisy.tiff": "https://zenodo.org/records/10912386/files/noisy.tiff?download=1",
     },
     retry_if_failed=3,
 )
-CHUNK = 2**20  # bytes
+CHUNK = 2**16  # bytes; what a cut leaves of a chunk is lost
 TIMEOUT = (5, 20)  # seconds to connect, and without a byte
 
 
@@ -27,18 +29,37 @@ def fetch(name):
 
     Raises ConnectionError, in one sentence, if there is no network or it failed four times (what
     came is kept, the next call goes on from there), or if the environment variable
-    N2VLIB_DOWNLOAD is 0; ValueError if the checksum is wrong (then nothing is kept).
+    N2VLIB_DOWNLOAD is 0; ValueError if the checksum is wrong (then nothing is kept). Where no
+    checksum is known, that of the first download is kept beside the file, and compared from then on.
     """
-    path = FILES.abspath / name
-    if os.environ.get("N2VLIB_DOWNLOAD") == "0" and not path.exists():
-        raise ConnectionError(f"{name} is not in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to download it")
+    path, record = FILES.abspath / name, FILES.abspath / f"{name}.sha256"
+    unknown = FILES.registry[name] is None
+    if unknown and record.exists():
+        FILES.registry[name] = record.read_text()
+    if os.environ.get("N2VLIB_DOWNLOAD") == "0" and not _is_right(path, FILES.registry[name]):
+        raise ConnectionError(
+            f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
+        )
     try:
-        return Path(FILES.fetch(name, downloader=download))
+        path = Path(FILES.fetch(name, downloader=download))
+        if unknown and not record.exists():
+            record.write_text("sha256:" + pooch.file_hash(path))
+        return path
+    except ValueError as error:
+        raise ValueError(
+            f"what {FILES.get_url(name)} sent has another hash (sha256) than the file should have: "
+            "nothing of it was kept; try again, or on another network"
+        ) from error
     except requests.RequestException as error:
         raise ConnectionError(
             f"{FILES.get_url(name)} cannot be downloaded ({type(error).__name__}): check the network and "
             "call again, it goes on where it stopped; or put the file into the folder that N2VLIB_DATA names"
         ) from error
+
+
+def _is_right(path, checksum):
+    """Return whether a file is there, with the checksum "sha256:..." if one is known."""
+    return path.exists() and (checksum is None or checksum == f"sha256:{pooch.file_hash(path)}")
 
 
 def download(url, output_file, registry):
@@ -52,7 +73,9 @@ def download(url, output_file, registry):
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
+        if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
+            if answer.headers.get("Content-Range") == f"bytes */{have}":
+                return os.replace(part, output_file)  # it was complete
             part.unlink()  # longer than the file on the server, which has changed: from the start
             return download(url, output_file, registry)
         answer.raise_for_status()

@@ -1,4 +1,4 @@
-"""Widgets: masking under sliders, and training that is watched and stopped while it runs."""
+"""Training that is watched and stopped while it runs."""
 
 import asyncio
 import contextlib
@@ -15,39 +15,10 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from .images import to_stack
-from .masking import draw_blind_pixels, replace_blind_pixels
-from .plots import MASKING_SIZE, show_masking, to_png
+from .plots import to_png
 from .training import train
 
 REFRESH = 1.0  # seconds between two pictures
-
-
-def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "random")):
-    """Show a patch's blind pixels under a slider for the percentage and a menu for the strategy.
-
-    patch: (Y, X) array, any units. Returns the widget; show it by making it a cell's last line.
-    """
-    percentage = widgets.FloatLogSlider(
-        value=11, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
-    )
-    strategy = widgets.Dropdown(options=strategies, description="strategy")
-
-    picture = widgets.Image(format="png", layout={"height": "270px", "object_fit": "contain"})
-    batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
-    batch = batch - batch.mean()  # so that "zero" is the mean, as in training
-
-    def draw(_=None):
-        generator = torch.Generator().manual_seed(0)
-        blind = draw_blind_pixels(batch.shape, percentage.value, generator)
-        masked = replace_blind_pixels(batch, blind, strategy.value, generator=generator)
-        # Not pyplot: while another cell runs, widgets are served from a thread.
-        figure = Figure(figsize=MASKING_SIZE, layout="constrained")
-        picture.value = to_png(show_masking(batch[0, 0], masked[0, 0], blind[0, 0], figure))
-
-    percentage.observe(draw, "value")
-    strategy.observe(draw, "value")
-    draw()
-    return widgets.VBox([widgets.HBox([percentage, strategy]), picture])
 
 
 def train_live(image, config, crop=None, **keywords):

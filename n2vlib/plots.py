@@ -5,11 +5,13 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from .metrics import psnr
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
+STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
 PANEL = 3.2  # inches of one image panel
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 
@@ -58,6 +60,15 @@ def show_images(images, clean=None, crop=None, data_range=255):
         for axis in column:
             axis.set_axis_off()
     return figure
+
+
+def composite(page, colours=STAINS):
+    """Return a colour picture (Y, X, 3), 0 to 1, of a page (C, Y, X): each channel in its own colour, added up."""
+    picture = np.zeros((*page.shape[1:], 3))
+    for channel, colour in zip(page, colours):
+        low, high = np.quantile(channel, (0.1, 0.997))
+        picture += np.clip((channel - low) / max(high - low, 1e-9), 0, 1)[..., None] * to_rgb(colour)
+    return np.clip(picture, 0, 1)
 
 
 def show_masking(patch, masked, blind, figure=None):

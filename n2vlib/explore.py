@@ -1,0 +1,94 @@
+"""Pictures under sliders: masking, the images of a stack, before and after."""
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from .masking import draw_blind_pixels, replace_blind_pixels
+from .plots import MASKING_SIZE, composite, show_masking, to_png
+
+
+def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "random")):
+    """Show a patch's blind pixels under a slider for the percentage and a menu for the strategy.
+
+    patch: (Y, X) array, any units. Returns the widget; show it by making it a cell's last line.
+    """
+    percentage = widgets.FloatLogSlider(
+        value=11, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
+    )
+    strategy = widgets.Dropdown(options=strategies, description="strategy")
+    batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
+    batch = batch - batch.mean()  # so that "zero" is the mean, as in training
+
+    def draw(percentage, strategy):
+        generator = torch.Generator().manual_seed(0)
+        blind = draw_blind_pixels(batch.shape, percentage, generator)
+        masked = replace_blind_pixels(batch, blind, strategy, generator=generator)
+        return show_masking(batch[0, 0], masked[0, 0], blind[0, 0], Figure(figsize=MASKING_SIZE, layout="constrained"))
+
+    return redrawn(draw, [percentage, strategy])
+
+
+def explore_stack(stack, names):
+    """Show an image of a stack and its histogram under a slider for the image and a menu for the channel.
+
+    stack: (N, C, Y, X), array or memory map, of which one image at a time is read. names: of the channels.
+    Returns the widget.
+    """
+    image = widgets.IntSlider(max=len(stack) - 1, description="image", continuous_update=False)
+    channel = widgets.Dropdown(options=["all, in colours", *names], description="channel")
+
+    def draw(image, channel):
+        page = np.asarray(stack[image], np.float32)
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
+        shown = names if channel not in names else [channel]
+        if channel in names:
+            single = page[names.index(channel)]
+            left.imshow(single, vmin=np.quantile(single, 0.01), vmax=np.quantile(single, 0.997))
+        else:
+            left.imshow(composite(page))
+        left.set_axis_off()
+        for name in shown:
+            right.hist(page[names.index(name)].ravel(), bins=100, histtype="step", log=True, label=name, linewidth=2)
+        right.set_xlabel("intensity")
+        right.set_ylabel("pixels")
+        right.legend(frameon=False)
+        return figure
+
+    return redrawn(draw, [image, channel], height=320)
+
+
+def before_after(before, after):
+    """Show two images as one, split by a slider: `before` on its left, `after` on its right.
+
+    before, after: (Y, X), the same contrast for both, or colour (Y, X, 3). Returns the widget.
+    """
+    split = widgets.FloatSlider(value=0.5, max=1.0, step=0.02, description="split", continuous_update=False)
+    low, high = np.quantile(after, (0.005, 0.997))
+
+    def draw(split):
+        column = round(split * before.shape[1])
+        figure = Figure(figsize=(7, 7 * before.shape[0] / before.shape[1]), layout="constrained")
+        axis = figure.subplots()
+        axis.imshow(np.concatenate([before[:, :column], after[:, column:]], axis=1), vmin=low, vmax=high)
+        axis.axvline(column - 0.5, color="white", linewidth=2)
+        axis.set_axis_off()
+        return figure
+
+    return redrawn(draw, [split], height=420)
+
+
+def redrawn(draw, controls, height=270):
+    """Return a widget that shows `draw(*values of the controls)`, a matplotlib Figure, anew at each change."""
+    picture = widgets.Image(format="png", layout={"height": f"{height}px", "object_fit": "contain"})
+
+    def update(_=None):
+        # Not pyplot: while another cell runs, widgets are served from a thread.
+        picture.value = to_png(draw(*(control.value for control in controls)))
+
+    for control in controls:
+        control.observe(update, "value")
+    update()
+    return widgets.VBox([widgets.HBox(controls), picture])
