@@ -3,6 +3,7 @@
     python tests/benchmarks/bsd68.py train bsd68_noise_model   # writes data/models/bsd68_noise_model.pt and .json
     python tests/benchmarks/bsd68.py classical                 # writes data/models/bsd68_classical.json
     python tests/benchmarks/bsd68.py table                     # evaluates all weights on all 68 images
+    python tests/benchmarks/bsd68.py study                     # what mattered: short trainings that differ in one thing
 
 BSD68 is looked for as everywhere in n2vlib: N2VLIB_DATA, or the authors' archive is downloaded.
 """
@@ -33,6 +34,21 @@ RECIPES = {
     "bsd68_noise2void": dict(max_steps=14000, strategy="uniform_withCP", roi_size=5),
     "bsd68_n2v2": dict(max_steps=14000, n2v2=True, roi_size=5),
     "bsd68_noise_model": dict(max_steps=40000, noise_model="gaussian"),
+}
+SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
+STUDY = {
+    "Noise2Void, neighbours alone, roi 11": dict(),
+    "Noise2Void, centre in the draw, roi 5": dict(strategy="uniform_withCP", roi_size=5),
+    "Noise2Void, centre in the draw, roi 3": dict(strategy="uniform_withCP", roi_size=3),
+    "N2V2, roi 11": dict(n2v2=True),
+    "N2V2, roi 5": dict(n2v2=True, roi_size=5),
+    "N2V2, roi 3": dict(n2v2=True, roi_size=3),
+    "noise model": dict(noise_model="gaussian"),
+    "noise model, told sigma": dict(noise_model="gaussian", noise_sigma=25.0),
+    "noise model, 6.25 % blind": dict(noise_model="gaussian", masked_pixel_percentage=6.25),
+    "noise model, 1 % blind": dict(noise_model="gaussian", masked_pixel_percentage=1),
+    "noise model, Adam": dict(noise_model="gaussian", optimizer="adam", learning_rate=1e-3),
+    "noise model, last weights": dict(noise_model="gaussian", average_weights=0),
 }
 
 
@@ -141,6 +157,35 @@ def show(arguments):
     table(rows)
 
 
+def study(arguments):
+    """Train briefly with one setting changed at a time, and print what every fourth test image gained."""
+    images = n2vlib.load_bsd68(seed=0)
+    noisy, clean, rows = images.noisy[::4], images.clean[::4], []
+    for name, changes in STUDY.items():
+        denoiser = n2vlib.train(images.train, n2vlib.N2VConfig(**(SMALL | changes)))
+        decibels = [
+            np.mean(n2vlib.evaluate(clean, [denoiser.predict(image, tta=tta) for image in noisy])["psnr"])
+            for tta in (False, True)
+        ]
+        values = dict(psnr=decibels[0], tta=decibels[1], leak=leak(denoiser, noisy))
+        rows.append(dict(setting=name, seconds=round(denoiser.history["seconds"][-1])) | values)
+        say(json.dumps(rows[-1]))
+    arguments.seed = 0
+    header(f"{len(noisy)} test images of BSD68, {SMALL['max_steps']} steps, width 16", arguments)
+    table([row | {key: f"{row[key]:.3f}" for key in ("psnr", "tta", "leak")} for row in rows])
+
+
+def leak(denoiser, images, apart=32):
+    """Return the mean derivative of the network's (mean) output at a pixel by that pixel's own value."""
+    values = []
+    for image in images:
+        normal = denoiser.normalise(image[None, None]).requires_grad_()
+        pixels = np.s_[..., apart // 2 :: apart, apart // 2 :: apart]  # further apart than the network sees
+        (gradient,) = torch.autograd.grad(denoiser.network(normal)[:, :1][pixels].sum(), normal)
+        values.append(gradient[pixels].mean().item())
+    return float(np.mean(values))
+
+
 def row(name, scores, suffix="", training=None):
     """Return one row of the table: means over the images."""
     mean = {key: float(np.mean(scores[key + suffix])) for key in ("psnr", "scale_invariant_psnr", "ssim", "seconds")}
@@ -164,6 +209,7 @@ def main():
     command.set_defaults(run=train)
     commands.add_parser("classical", help=classical.__doc__).set_defaults(run=classical)
     commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
+    commands.add_parser("study", help=study.__doc__).set_defaults(run=study)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
