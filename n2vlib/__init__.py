@@ -1,39 +1,52 @@
 """Noise2Void for the classroom: learn to denoise from noisy images alone.
 
-Data flows one way, and the modules are best read in this order: images (files and shapes), data
-(patches), masking (the blind spot), unet (the network), noise (what it is), training (the loop),
-denoiser (prediction), plots and live (figures and widgets). config, metrics, device and
-checkpoint help them.
+Data flows one way, and the modules are best read in this order: images and stacks (files and shapes),
+data (patches), masking (the blind spot), unet (the network), noise (what it is), losses and training
+(the loop), denoiser and streaming (prediction), plots, explore and live (figures and widgets).
+bsd68, samples and cells are images to learn with, pretrained are weights to start with; config,
+metrics, device, optimizers, checkpoint, download and intact help them.
 """
 
 from .bsd68 import bsd68_test_image, load_bsd68
+from .cells import painted_cells
 from .config import N2VConfig
+from .data import split_images
 from .denoiser import Denoiser
-from .explore import explore_masking
+from .explore import before_after, explore_masking, explore_stack
 from .images import load_image
 from .live import train_live
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
-from .noise import posterior_mean
-from .plots import show_bars, show_history, show_images, show_masking, use_style
+from .noise import estimate_poisson_gaussian, posterior_mean
+from .plots import composite, show_bars, show_history, show_images, show_masking, use_style
 from .pretrained import load_pretrained, pretrained_record
-from .samples import sample_photographs
+from .samples import jump_stack, sample_photographs
+from .stacks import read_stack
+from .streaming import denoise_file
 from .training import train
 
 __all__ = [
     "Denoiser",
     "N2VConfig",
+    "before_after",
     "bsd68_test_image",
+    "composite",
+    "denoise_file",
     "draw_blind_pixels",
+    "estimate_poisson_gaussian",
     "evaluate",
     "explore_masking",
+    "explore_stack",
+    "jump_stack",
     "load_bsd68",
     "load_image",
     "load_pretrained",
     "mask_patches",
+    "painted_cells",
     "posterior_mean",
     "pretrained_record",
     "psnr",
+    "read_stack",
     "replace_blind_pixels",
     "sample_photographs",
     "scale_invariant_psnr",
@@ -41,6 +54,7 @@ __all__ = [
     "show_history",
     "show_images",
     "show_masking",
+    "split_images",
     "ssim",
     "train",
     "train_live",

@@ -42,13 +42,9 @@ STUDY = {
     "Noise2Void, centre in the draw, roi 3": dict(strategy="uniform_withCP", roi_size=3),
     "N2V2, roi 11": dict(n2v2=True),
     "N2V2, roi 5": dict(n2v2=True, roi_size=5),
-    "N2V2, roi 3": dict(n2v2=True, roi_size=3),
     "noise model": dict(noise_model="gaussian"),
-    "noise model, told sigma": dict(noise_model="gaussian", noise_sigma=25.0),
     "noise model, 6.25 % blind": dict(noise_model="gaussian", masked_pixel_percentage=6.25),
-    "noise model, 1 % blind": dict(noise_model="gaussian", masked_pixel_percentage=1),
     "noise model, Adam": dict(noise_model="gaussian", optimizer="adam", learning_rate=1e-3),
-    "noise model, last weights": dict(noise_model="gaussian", average_weights=0),
 }
 
 
