@@ -6,7 +6,7 @@ import torch
 from .masking import mask_patches
 from .noise import mean_and_variance, noise_variance
 
-VALIDATION_BATCHES = 8
+VALIDATION_PATCHES = 32
 
 
 def blind_loss(output, target, blind, noise=None):
@@ -36,7 +36,7 @@ def validation_loss(run):
     crops = torch.Generator().manual_seed(run.config.seed)
     masks = torch.Generator(run.device).manual_seed(run.config.seed)
     losses = []
-    for _ in range(VALIDATION_BATCHES):
+    for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
         patches = run.normalised_patches(run.validation, crops)
         masked, blind = mask_patches(patches, run.config, masks)
         losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())

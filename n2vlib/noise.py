@@ -5,10 +5,12 @@ All models say: variance of the noise = gain * signal + offset. Gaussian noise h
 
 import numpy as np
 import pywt
+import scipy.ndimage as ndi
 import scipy.stats
 import torch.nn.functional as F
 from skimage.restoration import estimate_sigma
 
+CLASSES, SMALLEST_CLASS = 32, 200  # of signal, and pixels in each, for the Poisson-Gaussian fit
 SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
 
 
@@ -39,9 +41,9 @@ def estimate_noise(stack, pages, config):
 def estimate_poisson_gaussian(pages):
     """Fit noise variance = gain * signal + offset to images, as photon counting with read noise has it.
 
-    Wavelet details hold mostly noise, wavelet averages mostly signal: pixels are sorted by their
-    average, and in each of many groups the median detail gives the variance; a robust line
-    (Theil-Sen) through the groups gives gain and offset. After Foi et al., IEEE TIP 2008.
+    Wavelet details hold mostly noise, wavelet averages mostly signal: pixels are sorted into classes of
+    equal signal, and in each the median detail gives the variance; a robust line (Theil-Sen)
+    through the classes gives gain and offset. After Foi et al., IEEE TIP 2008.
 
     pages: (N, Y, X) in intensity units. Returns (gain, offset), gain >= 0, in intensity units
     and their square. An offset below 0 is a camera's black level: signal counts from there.
@@ -50,15 +52,22 @@ def estimate_poisson_gaussian(pages):
     signal, detail = [], []
     for page in pages:
         average, (_, _, diagonal) = pywt.dwt2(page.astype(np.float64), "db2")
-        signal.append(average.ravel() / 2)  # db2 doubles a constant image
+        # Smoothed: what noise is left in the signal would sort pixels into wrong classes and flatten the line.
+        signal.append(ndi.uniform_filter(average, 3).ravel() / 2)  # db2 doubles a constant image
         detail.append(diagonal.ravel())
     signal, detail = np.concatenate(signal), np.concatenate(detail)
-    groups = np.array_split(np.argsort(signal), max(4, min(64, len(signal) // 256)))
-    level = np.array([np.mean(signal[group]) for group in groups])
+    edges = np.linspace(*np.quantile(signal, (0.001, 0.999)), CLASSES + 1)[1:-1]
+    order = np.argsort(signal)
+    classes = np.split(order, np.searchsorted(signal[order], edges))
+    enough = min(SMALLEST_CLASS, len(signal) // 8)  # equal widths: a large dark background is one class of many
+    classes = [pixels for pixels in classes if len(pixels) >= enough]
+    level = np.array([np.mean(signal[pixels]) for pixels in classes])
     # The median of |x| of a normal variable is 0.6745 sigma.
-    variance = np.array([(np.median(np.abs(detail[group])) / 0.6745) ** 2 for group in groups])
+    variance = np.array([(np.median(np.abs(detail[pixels])) / 0.6745) ** 2 for pixels in classes])
     if not variance.max() > 1e-12 * np.var(signal):  # rounding is no noise
         raise ValueError("no noise found in the image: a noise model has nothing to work with")
+    if len(classes) < 3:
+        return 0.0, float(np.median(variance))
     line = scipy.stats.theilslopes(variance, level)
     if not line.slope > 0:
         return 0.0, float(np.median(variance))

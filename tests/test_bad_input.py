@@ -354,18 +354,3 @@ def test_images_are_loaded_as_they_are_stored(tmp_path):
 def test_a_wrong_number_of_a_test_image_is_refused(number, refused):
     with refused(ValueError, f"number = {number} is not possible: BSD68 has the test images 1 to 68"):
         n2vlib.bsd68_test_image(number)
-
-
-def test_a_data_folder_without_the_image_is_refused(tmp_path, monkeypatch, refused):
-    monkeypatch.setenv("N2VLIB_DATA", str(tmp_path))
-    with refused(FileNotFoundError, "N2VLIB_DATA=.* holds no BSD68 test image 5: it needs"):
-        n2vlib.bsd68_test_image(5)
-
-
-def test_the_layout_of_the_published_archive_is_found(tmp_path, monkeypatch):
-    folder = tmp_path / "BSD68_reproducibility_data" / "test" / "gt"
-    folder.mkdir(parents=True)
-    for number in range(3):
-        tifffile.imwrite(folder / f"bsd68_groundtruth_{number}.tiff", np.full((9, 9), number, np.float32))
-    monkeypatch.setenv("N2VLIB_DATA", str(tmp_path))
-    assert (n2vlib.bsd68_test_image(2) == 1).all()

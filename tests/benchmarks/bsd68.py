@@ -2,6 +2,7 @@
 
     python tests/benchmarks/bsd68.py train bsd68_noise_model   # writes data/models/bsd68_noise_model.pt and .json
     python tests/benchmarks/bsd68.py classical                 # writes data/models/bsd68_classical.json
+    python tests/benchmarks/bsd68.py seconds                   # times predictions anew, on a machine at rest
     python tests/benchmarks/bsd68.py table                     # evaluates all weights on all 68 images
     python tests/benchmarks/bsd68.py study                     # what mattered: short trainings that differ in one thing
 
@@ -119,6 +120,20 @@ def entry(images, results, seconds):
     return metrics | dict(seconds=np.round(seconds, 4).tolist())
 
 
+def seconds(arguments):
+    """Measure the seconds of a prediction on every 11th test image again, and put them into the records."""
+    noisy = n2vlib.load_bsd68(seed=0).noisy[::11]
+    for name in RECIPES:
+        denoiser, record = n2vlib.load_pretrained(name), n2vlib.pretrained_record(name)
+        denoiser.predict(noisy[0])  # the first one is slower
+        for suffix, tta in (("", False), ("_tta", True)):
+            times = [timed(denoiser.predict, image, tta=tta)[1] for image in noisy]
+            record["seconds" + suffix] = np.round(times, 4).tolist()
+        record["seconds_hardware"] = circumstances()["hardware"]
+        write(arguments.folder / f"{name}.json", record)
+        say(f"{name}: {np.mean(record['seconds']):.2f} s, self-ensemble {np.mean(record['seconds_tta']):.2f} s")
+
+
 def circumstances():
     """Return how and where a record was made."""
     return dict(
@@ -204,6 +219,7 @@ def main():
     command.add_argument("name", choices=RECIPES)
     command.set_defaults(run=train)
     commands.add_parser("classical", help=classical.__doc__).set_defaults(run=classical)
+    commands.add_parser("seconds", help=seconds.__doc__).set_defaults(run=seconds)
     commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
     commands.add_parser("study", help=study.__doc__).set_defaults(run=study)
     arguments = parser.parse_args()
