@@ -15,7 +15,7 @@ from .noise import mean_and_variance, noise_variance, posterior_mean
 from .unet import build_network, receptive_radius
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
-ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take
+ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
 
 
 class Denoiser:

@@ -41,7 +41,7 @@ def fetch(name):
             f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
         )
     try:
-        path = Path(FILES.fetch(name, downloader=download))
+        path = Path(FILES.fetch(name, downloader=_download))
         if unknown and not record.exists():
             record.write_text("sha256:" + pooch.file_hash(path))
         return path
@@ -62,7 +62,7 @@ def _is_right(path, checksum):
     return path.exists() and (checksum is None or checksum == f"sha256:{pooch.file_hash(path)}")
 
 
-def download(url, output_file, registry):
+def _download(url, output_file, registry):
     """Download `url`, going on from what an earlier try left; the downloader of pooch.
 
     pooch gives each try a new temporary `output_file` and compares the checksum afterwards, so
@@ -77,7 +77,7 @@ def download(url, output_file, registry):
             if answer.headers.get("Content-Range") == f"bytes */{have}":
                 return os.replace(part, output_file)  # it was complete
             part.unlink()  # longer than the file on the server, which has changed: from the start
-            return download(url, output_file, registry)
+            return _download(url, output_file, registry)
         answer.raise_for_status()
         resumed = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         have = have if resumed else 0  # a server that knows no ranges sends everything

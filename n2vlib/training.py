@@ -21,7 +21,7 @@ from .optimizers import build_optimizers, cosine_schedule, running_average
 from .unet import build_network
 
 
-def train(image, config=None, *, validation=None, callbacks=(), resume=False, channel_axis=None):
+def train(image, config=None, *, validation=None, callbacks=(), start=None, resume=False, channel_axis=None):
     """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
@@ -29,12 +29,15 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
     validation: for the validation loss at the end of each epoch: noisy images of the same kind, or a
         fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
     callbacks: functions called after each step with a `Progress`; one that returns True ends it.
-    resume: go on from config.checkpoint_dir/last.pt, or start if there is none.
+    start: a Denoiser with whose weights to begin (fine-tuning), else random ones; depth, width, n2v2,
+        noise model and channels must be the same, all other settings may differ. It stays as it is.
+    resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
 
     Returns a Denoiser: the running average of the weights, or the last ones if average_weights
     is 0. Ctrl-C ends the training and returns the weights reached so far.
-    Raises TypeError or ValueError, in one sentence, for images that cannot be trained on.
+    Raises TypeError or ValueError, in one sentence, for images that cannot be trained on, or a `start` that
+    does not fit.
     """
     config = N2VConfig() if config is None else config
     if not isinstance(config, N2VConfig):
@@ -42,7 +45,7 @@ def train(image, config=None, *, validation=None, callbacks=(), resume=False, ch
     stack = _check(image, channel_axis, "the image")
     if not (validation is None or isinstance(validation, float)):
         validation = _check(validation, channel_axis, "the validation image")
-    run = Run(stack, validation, config)
+    run = Run(stack, validation, config, start)
     if resume:
         restore_checkpoint(run)
     stopped = False
@@ -85,13 +88,15 @@ def _parts(stack, validation, seed):
 class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
-    def __init__(self, stack, validation, config):
+    def __init__(self, stack, validation, config, start=None):
         self.config = config
         self.training, self.validation = _parts(stack, validation, config.seed)
         mean, std = channel_statistics(*self.training)
         noise = estimate_noise(*self.training, config) if config.noise_model else None
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
+        if start is not None:
+            _copy_weights(start, self.network)
         averaged = running_average(config.average_weights) if config.average_weights else None
         self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
         self.optimizers = build_optimizers(self.network, config)
@@ -134,6 +139,18 @@ class Run:
     def finished(self):
         """Return whether a limit is reached."""
         return self.fraction() >= 1
+
+
+def _copy_weights(start, network):
+    if not isinstance(start, Denoiser):
+        raise TypeError(f"start is a {type(start).__name__}: give a Denoiser, such as Denoiser.load(path) returns")
+    try:
+        network.load_state_dict(start.network.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "start is another network than the config describes: use the same depth, num_channels_init, n2v2, "
+            "noise_model, independent_channels and number of channels"
+        ) from error
 
 
 def _train_epoch(run, callbacks):

@@ -627,3 +627,30 @@ def test_the_leak_of_the_identity_is_one_and_of_a_constant_zero(image, tiny):
     assert measure_leak(run) == pytest.approx(1)
     run.denoiser.network = lambda patches: torch.cat([0 * patches, patches], dim=1)
     assert measure_leak(run) == 0
+
+
+# Starting from trained weights
+
+
+def test_fine_tuning_begins_with_the_weights_of_start_and_leaves_them_alone(image, noisy, tiny):
+    first = train(noisy, tiny(seed=1))
+    before = weights(first)
+    barely = tiny(seed=2, max_steps=1, optimizer="adam", learning_rate=1e-9, masked_pixel_percentage=3.0)
+    tuned, fresh = train(image, barely, start=first), train(image, barely)
+    assert same_weights(weights(first), before)
+    for name, tensor in weights(tuned).items():  # one step of Adam moves a weight by the rate, at most; and rounding
+        torch.testing.assert_close(tensor, before[name], rtol=1e-6, atol=2e-9)
+    assert not same_weights(weights(fresh), weights(tuned))
+    assert tuned.mean == [pytest.approx(image.mean())]  # normalised as its own images are
+
+
+@pytest.mark.parametrize("changes", [dict(depth=1), dict(n2v2=True), dict(noise_model="gaussian")])
+def test_weights_of_another_network_are_refused(image, tiny, changes):
+    other = train(image, tiny(max_steps=1, **changes))
+    with pytest.raises(ValueError, match="start is another network than the config describes: use the same depth"):
+        train(image, tiny(max_steps=1), start=other)
+
+
+def test_a_start_that_is_no_denoiser_is_refused(image, tiny):
+    with pytest.raises(TypeError, match="start is a str: give a Denoiser"):
+        train(image, tiny(), start="model.pt")

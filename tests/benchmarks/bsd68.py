@@ -25,9 +25,11 @@ import numpy as np
 import torch
 from measure import timed
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
-from support import ROOT, SIGMA, commit, header, processor, run_bm3d, say, table
+from support import ROOT, SIGMA, commit, find_data, header, processor, run_bm3d, say, table
 
 import n2vlib
+from n2vlib.checkpoint import written_beside
+from n2vlib.losses import own_influence
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -74,7 +76,7 @@ def train(arguments):
     scores, prediction = timed(evaluate, images, denoiser)
     record = dict(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        data=images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA"),
+        data=source(images),
         config=dataclasses.asdict(config),
         noise_sigma=None if denoiser.noise is None else denoiser.noise[1][0] ** 0.5,
         leak=denoiser.leak,
@@ -93,23 +95,28 @@ def evaluate(images, denoiser):
     scores = {}
     for suffix, tta in (("", False), ("_tta", True)):
         results, seconds = zip(*(timed(denoiser.predict, noisy, tta=tta) for noisy in images.noisy))
-        metrics = n2vlib.evaluate(images.clean, results)
-        scores |= {name + suffix: np.round(values, 4).tolist() for name, values in metrics.items()}
-        scores["seconds" + suffix] = np.round(seconds, 4).tolist()
+        scores |= {name + suffix: values for name, values in entry(images, results, seconds).items()}
     return scores
 
 
 def classical(arguments):
     """Denoise the 68 images with the classical methods and BM3D, told the true sigma, and write the record."""
     images = n2vlib.load_bsd68(seed=0)
-    record = circumstances() | dict(data=images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA"))
-    for name, method in FILTERS.items():
-        record[name] = entry(images, *zip(*(timed(method, noisy.astype(np.float64)) for noisy in images.noisy)))
-    with tempfile.TemporaryDirectory() as folder:
-        noisy = {f"{n:03d}": image.astype(np.float64) for n, image in enumerate(images.noisy)}
-        results, version = run_bm3d(noisy, Path(folder))
-    record["BM3D"] = entry(images, *zip(*(results[name] for name in noisy))) | dict(version=version)
+    record = circumstances() | dict(data=source(images))
+    results, version = run_classical(images.noisy)
+    for name, pairs in results.items():
+        record[name] = entry(images, *zip(*pairs))
+    record["BM3D"]["version"] = version
     write(arguments.folder / "bsd68_classical.json", record)
+
+
+def run_classical(noisy):
+    """Denoise images by each classical method; return, by name, pairs of image and seconds; and BM3D's version."""
+    noisy = {f"{n:03d}": image.astype(np.float64) for n, image in enumerate(noisy)}
+    results = {name: [timed(method, image) for image in noisy.values()] for name, method in FILTERS.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        by_bm3d, version = run_bm3d(noisy, Path(folder))
+    return results | {"BM3D": list(by_bm3d.values())}, version
 
 
 def entry(images, results, seconds):
@@ -137,14 +144,15 @@ def seconds(arguments):
 def seconds_of_others(arguments, noisy):
     """Measure the classical methods' seconds again, and put them into their record."""
     record = n2vlib.pretrained_record("bsd68_classical")
-    noisy = {f"{n:03d}": image.astype(np.float64) for n, image in enumerate(noisy)}
-    for name, method in FILTERS.items():
-        record[name]["seconds"] = [round(timed(method, image)[1], 4) for image in noisy.values()]
-    with tempfile.TemporaryDirectory() as folder:
-        results, _ = run_bm3d(noisy, Path(folder))
-    record["BM3D"]["seconds"] = [round(seconds, 4) for _, seconds in results.values()]
+    for name, pairs in run_classical(noisy)[0].items():
+        record[name]["seconds"] = [round(seconds, 4) for _, seconds in pairs]
     record["seconds_hardware"] = circumstances()["hardware"]
     write(arguments.folder / "bsd68_classical.json", record)
+
+
+def source(images):
+    """Return where images come from, without this machine's folder."""
+    return images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA")
 
 
 def circumstances():
@@ -160,10 +168,8 @@ def circumstances():
 def write(path, record):
     """Write a record as JSON, one line an entry, beside and then into place."""
     lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in record.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    os.replace(beside, path)
+    with written_beside(path) as file:
+        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def show(arguments):
@@ -177,7 +183,7 @@ def show(arguments):
         rows.append(row(name, scores, "", record["training_seconds"]))
         rows.append(row(f"{name}, self-ensemble", scores, "_tta", record["training_seconds"]))
     arguments.seed = 0
-    header(f"{images.source.replace(str(os.environ.get('N2VLIB_DATA')), 'N2VLIB_DATA')}, {len(rows)} rows", arguments)
+    header(source(images), arguments)
     table(rows)
 
 
@@ -191,23 +197,14 @@ def study(arguments):
             np.mean(n2vlib.evaluate(clean, [denoiser.predict(image, tta=tta) for image in noisy])["psnr"])
             for tta in (False, True)
         ]
-        values = dict(psnr=decibels[0], tta=decibels[1], leak=leak(denoiser, noisy))
+        pixels = np.s_[..., 16::32, 16::32]  # further apart than the network sees
+        leaks = [own_influence(denoiser.network, denoiser.normalise(image[None, None]), pixels) for image in noisy]
+        values = dict(psnr=decibels[0], tta=decibels[1], leak=float(np.mean(leaks)))
         rows.append(dict(setting=name, seconds=round(denoiser.history["seconds"][-1])) | values)
         say(json.dumps(rows[-1]))
     arguments.seed = 0
     header(f"{len(noisy)} test images of BSD68, {SMALL['max_steps']} steps, width 16", arguments)
     table([row | {key: f"{row[key]:.3f}" for key in ("psnr", "tta", "leak")} for row in rows])
-
-
-def leak(denoiser, images, apart=32):
-    """Return the mean derivative of the network's (mean) output at a pixel by that pixel's own value."""
-    values = []
-    for image in images:
-        normal = denoiser.normalise(image[None, None]).requires_grad_()
-        pixels = np.s_[..., apart // 2 :: apart, apart // 2 :: apart]  # further apart than the network sees
-        (gradient,) = torch.autograd.grad(denoiser.network(normal)[:, :1][pixels].sum(), normal)
-        values.append(gradient[pixels].mean().item())
-    return float(np.mean(values))
 
 
 def row(name, scores, suffix="", training=None):
@@ -238,9 +235,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    beside = ROOT.parent / "shared" / "data"
-    if beside.is_dir():
-        os.environ.setdefault("N2VLIB_DATA", str(beside))
+    find_data()
     arguments.run(arguments)
 
 

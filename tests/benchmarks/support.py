@@ -28,11 +28,16 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def load_pair(number):
-    """Return one clean BSD68 test image and its noisy version: sigma 25, generator seeded afresh, no clipping."""
+def find_data():
+    """Look for real data beside the checkout too, if no folder is named."""
     beside = ROOT.parent / "shared" / "data"
     if beside.is_dir():
         os.environ.setdefault("N2VLIB_DATA", str(beside))
+
+
+def load_pair(number):
+    """Return one clean BSD68 test image and its noisy version: sigma 25, generator seeded afresh, no clipping."""
+    find_data()
     clean = n2vlib.bsd68_test_image(number).astype(np.float64)
     return clean, clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
 
