@@ -15,6 +15,7 @@ from .denoiser import Denoiser
 from .explore import before_after, explore_masking, explore_stack
 from .images import load_image
 from .live import train_live
+from .losses import blind_sigma
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .noise import estimate_poisson_gaussian, posterior_mean
@@ -29,6 +30,7 @@ __all__ = [
     "Denoiser",
     "N2VConfig",
     "before_after",
+    "blind_sigma",
     "bsd68_test_image",
     "composite",
     "denoise_file",

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from .data import crop_patches
+from .images import to_stack
 from .masking import mask_patches
 from .noise import mean_and_variance, noise_variance
 
@@ -58,6 +60,39 @@ def measure_leak(run, batches=16):
         centre = patches.shape[-1] // 2
         leaks.append(own_influence(run.denoiser.network, patches, np.s_[..., centre, centre]))
     return float(np.mean(leaks))
+
+
+@torch.no_grad()
+def blind_sigma(denoiser, images, share=5, batches=200):
+    """Measure the noise's sigma with a network that has a Gaussian noise model, better than from the image alone.
+
+    A hidden pixel's squared error is v + sigma**2 on average, v being the variance that the network
+    predicts from the neighbours alone: where v is smallest, sigma**2 is left. Which pixels these are
+    does not depend on their own noise. Texture, which raises an estimate from the image, is where v is large.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X), as in training. share: of the hidden pixels, in percent, that is used.
+    Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
+    Raises ValueError for a denoiser without a Gaussian noise model.
+    """
+    config, stack = denoiser.config, to_stack(images)
+    if config.noise_model != "gaussian":
+        raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
+    generator = torch.Generator().manual_seed(config.seed)
+    device = next(denoiser.network.parameters()).device
+    seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error
+    for _ in range(batches):
+        patches = denoiser.normalise(crop_patches(stack, range(len(stack)), config, generator))
+        masked, blind = mask_patches(patches, config, generator)
+        mean, variance = mean_and_variance(denoiser.network(masked.to(device)).cpu())
+        error = (patches - mean) ** 2
+        for c, hidden in enumerate(blind.unbind(1)):
+            seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
+    sigmas = []
+    for std, pairs in zip(denoiser.std, seen):
+        variance, error = torch.cat(pairs, dim=1)
+        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
+        sigmas.append(std * error[calmest].mean().sqrt().item())
+    return tuple(sigmas)
 
 
 def own_influence(network, patches, pixels):

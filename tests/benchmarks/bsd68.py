@@ -70,7 +70,10 @@ def train(arguments):
 
 def tune(arguments):
     """Go on from the trained weights of a row with few blind pixels, and write weights and record anew."""
-    make(arguments, RECIPES[arguments.name] | TUNING[arguments.name], n2vlib.load_pretrained(arguments.name))
+    start, settings = n2vlib.load_pretrained(arguments.name), RECIPES[arguments.name] | TUNING[arguments.name]
+    if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
+        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train)
+    make(arguments, settings, start)
 
 
 def make(arguments, settings, start=None):
