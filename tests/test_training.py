@@ -15,6 +15,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import REPOSITORY
+from skimage.restoration import estimate_sigma
 
 import n2vlib
 from n2vlib import Denoiser, N2VConfig, train
@@ -654,3 +655,24 @@ def test_weights_of_another_network_are_refused(image, tiny, changes):
 def test_a_start_that_is_no_denoiser_is_refused(image, tiny):
     with pytest.raises(TypeError, match="start is a str: give a Denoiser"):
         train(image, tiny(), start="model.pt")
+
+
+# The noise level, seen from a trained network
+
+
+def test_a_network_knows_the_noise_level_where_texture_fools_an_estimate_from_the_image(tiny):
+    rng = np.random.default_rng(0)
+    clean = np.full((128, 128), 100.0)
+    clean[:, 64:] += rng.uniform(-60, 60, (128, 64))  # a texture that no neighbour predicts
+    noisy = clean + rng.normal(0, 10, clean.shape)
+    model = train(noisy, tiny(max_steps=300, noise_model="gaussian", noise_sigma=8.0, num_channels_init=8))
+    (sigma,) = n2vlib.blind_sigma(model, noisy)
+    pixels = 200 * 2 * 16 * 16 * 0.11 * 0.05  # hidden ones looked at, and the share of them that is used
+    chance = 4 * 10 / np.sqrt(2 * pixels)
+    assert 10 - chance < sigma < 10 * 1.05 + chance  # the flat half is not predicted without any error either
+    assert estimate_sigma(noisy) > 1.5 * sigma
+
+
+def test_the_noise_level_needs_a_gaussian_noise_model(image, tiny):
+    with pytest.raises(ValueError, match="the denoiser has noise_model = None: train one with"):
+        n2vlib.blind_sigma(train(image, tiny(max_steps=1)), image)
