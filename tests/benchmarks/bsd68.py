@@ -41,7 +41,7 @@ RECIPES = {
 }
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8, seed=1)
-TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 20000))}
+TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 8000))}
 HOW = "sha256 config steps training_seconds command hardware software date remark before".split()
 SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
 STUDY = {
