@@ -59,14 +59,16 @@ def draw_plane(axis, net_sum, points, classes, activation=np.sign):
 def draw_pixels(axis, picture, numbers, corner=(0, 0)):
     """Draw a small picture, and write numbers into a framed window of it.
 
-    picture: (Y, X). numbers: (rows, columns) of the window, whose first pixel is `corner`, (row, column).
+    picture: (Y, X); if some of it is negative, 0 is shown as medium grey. numbers: (rows, columns) of the window,
+    whose first pixel is `corner`, (row, column).
     """
     picture, numbers = np.asarray(picture), np.asarray(numbers)
-    shown = axis.imshow(picture)
+    high = np.abs(picture).max()
+    shown = axis.imshow(picture, vmin=-high if picture.min() < 0 else 0, vmax=high)
     for (row, column), number in np.ndenumerate(numbers):
         place = (corner[1] + column, corner[0] + row)
         bright = shown.norm(picture[place[::-1]]) > 0.5
-        size = min(15, 110 / picture.shape[1])
+        size = min(18, 130 / picture.shape[1])
         axis.text(*place, f"{number:.0f}", ha="center", va="center", color="black" if bright else "white", fontsize=size)
     frame = dict(fill=False, edgecolor=ORANGE, linewidth=4)
     axis.add_patch(Rectangle((corner[1] - 0.5, corner[0] - 0.5), *numbers.shape[::-1], **frame))
@@ -97,7 +99,7 @@ def show_unet(steps, title=""):
             place = (left, -1.75 * level + 0.25 * height)
             axis.annotate("", place, (edges[start][0], place[1]), arrowprops=arrow)
         edges.append((left + width, -1.75 * level))
-        left += width + (0.8 if skipped else 0.5)
+        left += width + (0.8 if skipped or len(edges) < 3 else 0.5)
     axis.set(xlim=(-0.4, left), ylim=(-1.75 * depth - 1.5, 1.0), title=title)
     axis.set_axis_off()
     lines = [Line2D([], [], color=colour, linestyle="--" if colour == GREY else "-") for colour in ARROWS.values()]

@@ -43,22 +43,22 @@ def sample_photographs(seed=0):
     return NoisyImages(pieces[4:], pieces[:4], noisy, clean, "photographs of scikit-image (these are NOT BSD68)")
 
 
-def painted_shapes(count, rows=1, columns=1, seed=0):
+def painted_shapes(count, rows=1, columns=1, side=32, seed=0):
     """Return small noisy pictures to classify and to segment, and which pixel is what.
 
-    Each picture is a grid of cells of 32×32 pixels; each cell is empty (0), or holds a disc (1), a ring (2) or a
-    bar (3), of random size and place. Returns images (count, 1, 32 * rows, 32 * columns), float32, brightness 0 to 1
-    plus Gaussian noise of 0.3, and the kind of each pixel (count, 32 * rows, 32 * columns), int64.
+    Each picture is a grid of squares of `side` pixels; each square is empty (0), or holds a disc (1), a ring (2) or a
+    bar (3), of random size and place. Returns images (count, 1, side * rows, side * columns), float32, brightness 0
+    to 1 plus Gaussian noise of 0.3, and the kind of each pixel (count, side * rows, side * columns), int64.
     """
     rng = np.random.default_rng(seed)
     grid = (count, rows, columns, 1, 1)
     kind, radius, angle = rng.integers(0, 4, grid), rng.uniform(6, 9, grid), rng.uniform(0, np.pi, grid)
-    y, x = np.mgrid[:32, :32][:, None, None, None] - rng.uniform(11, 20, (2, *grid))
+    y, x = np.mgrid[:side, :side][:, None, None, None] - rng.uniform(11, side - 12, (2, *grid))
     distance = np.hypot(y, x)
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
     shapes = [distance < radius, abs(distance - radius) < 1.5, (abs(along) < radius) & (abs(across) < 2)]
     kinds = sum((kind == number) * shape * number for number, shape in enumerate(shapes, start=1))
-    kinds = kinds.swapaxes(2, 3).reshape(count, 32 * rows, 32 * columns)
+    kinds = kinds.swapaxes(2, 3).reshape(count, side * rows, side * columns)
     images = (kinds > 0) + rng.normal(0, 0.3, kinds.shape)
     return images[:, None].astype(np.float32), kinds
 
