@@ -67,9 +67,9 @@ def draw_pixels(axis, picture, numbers, corner=(0, 0)):
     shown = axis.imshow(picture, vmin=-high if picture.min() < 0 else 0, vmax=high)
     for (row, column), number in np.ndenumerate(numbers):
         place = (corner[1] + column, corner[0] + row)
-        bright = shown.norm(picture[place[::-1]]) > 0.5
-        size = min(18, 130 / picture.shape[1])
-        axis.text(*place, f"{number:.0f}", ha="center", va="center", color="black" if bright else "white", fontsize=size)
+        colour = "black" if shown.norm(picture[place[::-1]]) > 0.5 else "white"
+        style = dict(ha="center", va="center", color=colour, fontsize=min(18, 130 / picture.shape[1]))
+        axis.text(*place, f"{number:.0f}", **style)
     frame = dict(fill=False, edgecolor=ORANGE, linewidth=4)
     axis.add_patch(Rectangle((corner[1] - 0.5, corner[0] - 0.5), *numbers.shape[::-1], **frame))
     axis.set_axis_off()

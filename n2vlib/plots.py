@@ -18,7 +18,7 @@ MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 
 def use_style():
     """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
-    plt.close(plt.figure())  # starts the notebook's backend: until then, a Figure not made by pyplot shows as text
+    plt.switch_backend(plt.get_backend())  # chosen now, Jupyter shows figures that were made without pyplot, too
     plt.rcParams.update(
         {
             "font.size": 15,
