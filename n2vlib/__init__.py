@@ -2,7 +2,7 @@
 
 Data flows one way, and the modules are best read in this order: images and stacks (files and shapes),
 data (patches), masking (the blind spot), unet (the network), noise (what it is), losses and training
-(the loop), denoiser and streaming (prediction), plots, explore and live (figures and widgets).
+(the loop), denoiser and streaming (prediction), plots, diagrams, explore and live (figures and widgets).
 bsd68, samples and cells are images to learn with, pretrained are weights to start with; config,
 metrics, device, optimizers, checkpoint, download and intact help them.
 """
@@ -12,7 +12,8 @@ from .cells import painted_cells
 from .config import N2VConfig
 from .data import split_images
 from .denoiser import Denoiser
-from .explore import before_after, explore_masking, explore_stack
+from .diagrams import draw_network, draw_pixels, draw_plane, show_unet
+from .explore import before_after, explore_masking, explore_stack, redrawn
 from .images import load_image
 from .live import train_live
 from .losses import blind_sigma
@@ -21,7 +22,7 @@ from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .noise import estimate_poisson_gaussian, posterior_mean
 from .plots import composite, show_bars, show_history, show_images, show_masking, use_style
 from .pretrained import load_pretrained, pretrained_record
-from .samples import jump_stack, sample_photographs
+from .samples import jump_stack, painted_shapes, sample_photographs
 from .stacks import read_stack
 from .streaming import denoise_file
 from .training import train
@@ -35,6 +36,9 @@ __all__ = [
     "composite",
     "denoise_file",
     "draw_blind_pixels",
+    "draw_network",
+    "draw_pixels",
+    "draw_plane",
     "estimate_poisson_gaussian",
     "evaluate",
     "explore_masking",
@@ -45,10 +49,12 @@ __all__ = [
     "load_pretrained",
     "mask_patches",
     "painted_cells",
+    "painted_shapes",
     "posterior_mean",
     "pretrained_record",
     "psnr",
     "read_stack",
+    "redrawn",
     "replace_blind_pixels",
     "sample_photographs",
     "scale_invariant_psnr",
@@ -56,6 +62,7 @@ __all__ = [
     "show_history",
     "show_images",
     "show_masking",
+    "show_unet",
     "split_images",
     "ssim",
     "train",

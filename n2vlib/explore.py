@@ -81,14 +81,17 @@ def before_after(before, after):
 
 
 def redrawn(draw, controls, height=270):
-    """Return a widget that shows `draw(*values of the controls)`, a matplotlib Figure, anew at each change."""
+    """Return a widget that shows `draw(*values of the controls)`, a matplotlib Figure, anew at each change.
+
+    controls: sliders and menus of ipywidgets. height: of the picture on screen, in pixels. `draw` must make a
+    matplotlib.figure.Figure, not one of pyplot: while another cell runs, widgets are served from a thread.
+    """
     picture = widgets.Image(format="png", layout={"height": f"{height}px", "object_fit": "contain"})
 
     def update(_=None):
-        # Not pyplot: while another cell runs, widgets are served from a thread.
         picture.value = to_png(draw(*(control.value for control in controls)))
 
     for control in controls:
         control.observe(update, "value")
     update()
-    return widgets.VBox([widgets.HBox(controls), picture])
+    return widgets.VBox([widgets.HBox(controls, layout={"flex_flow": "row wrap"}), picture])

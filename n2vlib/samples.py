@@ -1,4 +1,4 @@
-"""Other images to learn with: JUMP Cell Painting, and photographs that ship in scikit-image."""
+"""Other images to learn with: JUMP Cell Painting, photographs that ship in scikit-image, and painted shapes."""
 
 import os
 from pathlib import Path
@@ -41,6 +41,26 @@ def sample_photographs(seed=0):
     clean = [photographs[name][:300, :384] for name in test]
     noisy = [add_noise(image, rng) for image in clean]
     return NoisyImages(pieces[4:], pieces[:4], noisy, clean, "photographs of scikit-image (these are NOT BSD68)")
+
+
+def painted_shapes(count, rows=1, columns=1, side=32, seed=0):
+    """Return small noisy pictures to classify and to segment, and which pixel is what.
+
+    Each picture is a grid of squares of `side` pixels; each square is empty (0), or holds a disc (1), a ring (2) or a
+    bar (3), of random size and place. Returns images (count, 1, side * rows, side * columns), float32, brightness 0
+    to 1 plus Gaussian noise of 0.3, and the kind of each pixel (count, side * rows, side * columns), int64.
+    """
+    rng = np.random.default_rng(seed)
+    grid = (count, rows, columns, 1, 1)
+    kind, radius, angle = rng.integers(0, 4, grid), rng.uniform(6, 9, grid), rng.uniform(0, np.pi, grid)
+    y, x = np.mgrid[:side, :side][:, None, None, None] - rng.uniform(11, side - 12, (2, *grid))
+    distance = np.hypot(y, x)
+    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    shapes = [distance < radius, abs(distance - radius) < 1.5, (abs(along) < radius) & (abs(across) < 2)]
+    kinds = sum((kind == number) * shape * number for number, shape in enumerate(shapes, start=1))
+    kinds = kinds.swapaxes(2, 3).reshape(count, side * rows, side * columns)
+    images = (kinds > 0) + rng.normal(0, 0.3, kinds.shape)
+    return images[:, None].astype(np.float32), kinds
 
 
 def _grey(image):

@@ -37,7 +37,7 @@ def syntax_tree(path):
 
 
 def test_there_are_notebooks():
-    assert [path.name for path in PATHS][:1] == ["01_single_image_demo.ipynb"]
+    assert [path.name for path in PATHS][:1] == ["00_from_perceptron_to_unet.ipynb"]
 
 
 @every_notebook
