@@ -12,7 +12,7 @@ from .cells import painted_cells
 from .config import N2VConfig
 from .data import split_images
 from .denoiser import Denoiser
-from .explore import before_after, explore_masking, explore_stack
+from .explore import before_after, explore_masking, explore_stack, redrawn
 from .images import load_image
 from .live import train_live
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
@@ -47,6 +47,7 @@ __all__ = [
     "pretrained_record",
     "psnr",
     "read_stack",
+    "redrawn",
     "replace_blind_pixels",
     "sample_photographs",
     "scale_invariant_psnr",

@@ -18,6 +18,7 @@ MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 
 def use_style():
     """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
+    plt.switch_backend(plt.get_backend())  # chosen now, Jupyter shows figures that were made without pyplot, too
     plt.rcParams.update(
         {
             "font.size": 15,
