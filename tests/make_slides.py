@@ -2,12 +2,11 @@
 
 reveal.js and MathJax are fetched once, by npm, in the versions of tests/slides/package-lock.json. The code of a cell
 tagged `hide-code` is left out, and so are widgets: each has a figure beside it. A slide begins where the notebook says
-so (slide_type), at each heading, and where the one before is full.
+so (slide_type), at each heading of a section, and where the one before is full.
 """
 
 import argparse
 import base64
-import json
 import re
 import shutil
 import struct
@@ -16,12 +15,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+from make_student import BEGIN, END, PLACEHOLDER
 from nbconvert.exporters import SlidesExporter
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SLIDES = ROOT / "tests" / "slides"
 WIDGET, HIDE = "application/vnd.jupyter.widget-view+json", "hide-code"
+MARKS = (BEGIN, PLACEHOLDER, END)  # of the student version
 FULL = 780  # pixels; a slide has 720, and what is a little too tall is drawn a little smaller (slides.js)
 COPIED = {
     "reveal.js/dist": "reveal",
@@ -90,18 +91,30 @@ def parts(cell):
         texts = [text for text in re.split(r"^(?=##)", source, flags=re.MULTILINE) if text.strip()]
         # What stands before a heading still belongs to the slide before.
         first = "-" if kind == "slide" and len(texts) > 1 and not texts[0].startswith("#") else kind
-        kinds = [first] + ["slide" if text.startswith("## ") else "subslide" for text in texts[1:]]
+        kinds = [first] + ["slide" if text.startswith("## ") else "-" for text in texts[1:]]
         new = [nbformat.v4.new_markdown_cell(text) for text in texts]
     else:
         tags = cell.metadata.get("tags", [])
-        shown = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        shown = joined(output for output in cell.outputs if WIDGET not in output.get("data", {}))
         numbered = dict(execution_count=cell.execution_count)
-        new = [] if HIDE in tags else [nbformat.v4.new_code_cell(cell.source, **numbered)]
+        lines = [line for line in cell.source.splitlines() if not line.strip().startswith(MARKS)]
+        new = [] if HIDE in tags else [nbformat.v4.new_code_cell("\n".join(lines), **numbered)]
         new += [nbformat.v4.new_code_cell(outputs=[o], metadata={"tags": [HIDE]}, **numbered) for o in shown]
         kinds = [kind, *["-"] * len(new)]
     for part, kind_of_part in zip(new, kinds):
         part.metadata["slideshow"] = nbformat.from_dict({"slide_type": kind if kind == "skip" else kind_of_part})
     return new
+
+
+def joined(outputs):
+    """Return outputs with what was printed bit by bit as one."""
+    together = []
+    for output in outputs:
+        if output.output_type == "stream" and together and together[-1].output_type == "stream":
+            together[-1] = nbformat.v4.new_output("stream", text=together[-1].text + output.text)
+        else:
+            together.append(output)
+    return together
 
 
 def height(cell):
@@ -135,8 +148,7 @@ def main():
         target = arguments.output / f"{path.stem}.slides.html"
         target.write_text(deck(nbformat.read(path, as_version=4)), encoding="utf-8")
         print(target)
-    versions = json.loads((SLIDES / "package.json").read_text())["dependencies"]
-    print("open one in a browser, full screen; with", ", ".join(f"{name} {v}" for name, v in versions.items()))
+    print("open one in a browser: F shows it full screen, the space bar goes to the next slide, S shows the notes")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ function wrap(slide) {
 
 const leaves = [...document.querySelectorAll(".slides section")].filter((slide) => !slide.querySelector("section"));
 leaves.forEach(wrap);
-const settings = { width: WIDTH, height: HEIGHT, margin: 0.03, center: false, hash: true, slideNumber: "c/t" };
+const settings = { width: WIDTH, height: HEIGHT, margin: 0.03, center: false, controls: false, hash: true, slideNumber: "c/t" };
 const showing = Reveal.initialize({ ...settings, transition: "none", plugins: [RevealNotes] });
 Promise.all([showing, MathJax.startup.promise.then(() => MathJax.typesetPromise())]).then(() => {
   const fitCurrent = () => fit(Reveal.getCurrentSlide());
