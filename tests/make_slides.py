@@ -43,7 +43,8 @@ def fetch(packages):
     packages.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(SLIDES / name, packages)
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retry-mintimeout=1000")
+    command = [npm, "ci", *quiet, "--fetch-retries=1"]
     result = subprocess.run(command, cwd=packages, capture_output=True, text=True, timeout=600)
     if result.returncode:
         why = " ".join((result.stderr or result.stdout).split())[:200]
