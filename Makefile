@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test lint lock notebooks slides benchmark clean
+.PHONY: help setup demo lab test lint lock notebooks slides student benchmark clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile
@@ -50,8 +50,11 @@ notebooks: setup  ## run all notebooks in quick mode, without downloads, and sto
 	  N2VLIB_DATA= N2VLIB_DOWNLOAD=0 $(PY) tests/run_notebook.py "$$notebook" --inplace || exit 1; \
 	done
 
-slides: setup  ## make slides of all notebooks in build/slides
-	$(PY) -m nbconvert --to slides --SlidesExporter.reveal_scroll=True --output-dir build/slides $(NOTEBOOKS)
+slides: setup  ## make slides of all notebooks in build/slides, that work without a network (needs npm once)
+	$(PY) tests/make_slides.py
+
+student: setup  ## write the notebooks without the solutions of their tasks to build/student
+	$(PY) tests/make_student.py
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done

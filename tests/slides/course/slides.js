@@ -1,0 +1,39 @@
+const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2, 1.8, 1.6, 1.4, 1.3];
+
+// Pictures get as large as fits. What is too tall even so is drawn smaller, and if that is not enough it can be scrolled.
+function fit(slide) {
+  const box = slide && slide.querySelector(":scope > .fit");
+  if (!box) return;
+  const fits = (scale) => box.offsetHeight * scale <= HEIGHT;
+  box.style.cssText = "";
+  for (const factor of PICTURES) {
+    for (const picture of box.querySelectorAll("img")) picture.style.width = `${factor * picture.naturalWidth}px`;
+    if (fits(1)) break;
+  }
+  let scale = 1;
+  for (; scale > SMALLEST && !fits(scale); scale -= 0.02) {
+    box.style.width = `${100 / (scale - 0.02)}%`;
+    box.style.transform = `scale(${scale - 0.02})`;
+  }
+  slide.dataset.scale = scale.toFixed(2);
+  slide.style.overflowY = fits(scale) ? "visible" : "auto";
+}
+
+function wrap(slide) {
+  const box = document.createElement("div");
+  box.className = "fit";
+  box.append(...slide.childNodes);
+  slide.append(box);
+}
+
+const leaves = [...document.querySelectorAll(".slides section")].filter((slide) => !slide.querySelector("section"));
+leaves.forEach(wrap);
+const settings = { width: WIDTH, height: HEIGHT, margin: 0.03, center: false, controls: false, hash: true, slideNumber: "c/t" };
+const showing = Reveal.initialize({ ...settings, transition: "none", plugins: [RevealNotes] });
+Promise.all([showing, MathJax.startup.promise.then(() => MathJax.typesetPromise())]).then(() => {
+  const fitCurrent = () => fit(Reveal.getCurrentSlide());
+  Reveal.on("slidechanged", fitCurrent);
+  document.addEventListener("toggle", fitCurrent, true);  // an answer that unfolds
+  fitCurrent();
+  document.body.dataset.ready = "yes";
+});
