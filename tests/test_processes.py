@@ -1,6 +1,7 @@
 """Training in several processes (torchrun), and training in a process that is killed."""
 
 import ast
+import dataclasses
 import os
 import re
 import signal
@@ -14,7 +15,8 @@ import tifffile
 import torch
 from conftest import REPOSITORY
 
-from n2vlib import Denoiser, N2VConfig
+from n2vlib import Denoiser, N2VConfig, train
+from n2vlib.device import fast_numbers
 from n2vlib.losses import blind_loss
 from n2vlib.masking import mask_patches
 from n2vlib.training import Run
@@ -91,7 +93,7 @@ def gradients_averaged_by_hand(images, config):
         for crops, masks in draws:
             patches = run.normalised_patches(run.training, crops)
             masked, blind = mask_patches(patches, config, masks)
-            with n2vlib_numbers(run):
+            with fast_numbers(run.device):
                 output = run.network(masked.contiguous(memory_format=torch.channels_last))
             loss = blind_loss(output.float(), patches, blind)
             gradients.append(torch.autograd.grad(loss, list(run.network.parameters())))
@@ -101,12 +103,6 @@ def gradients_averaged_by_hand(images, config):
         for optimizer in run.optimizers:
             optimizer.step()
     return run.network.state_dict(), np.mean(losses)
-
-
-def n2vlib_numbers(run):
-    from n2vlib.device import fast_numbers
-
-    return fast_numbers(run.device)
 
 
 def notebooks_script():
@@ -218,9 +214,7 @@ n2vlib.train(numpy.load(sys.argv[1]), config)
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("where, call", [("save", 3), ("replace", 4)])  # of the second epoch's last.pt
-def test_killed_in_the_middle_of_a_checkpoint(images, tiny, tmp_path, where, call):
-    from n2vlib import train
-
+def test_killed_in_the_middle_of_a_checkpoint(images, tmp_path, where, call):
     np.save(tmp_path / "images.npy", images)
     folder = tmp_path / "checkpoints"
     command = [sys.executable, "-c", HALFWAY, str(tmp_path / "images.npy"), str(folder), where, str(call)]
@@ -230,8 +224,6 @@ def test_killed_in_the_middle_of_a_checkpoint(images, tiny, tmp_path, where, cal
     readable = [Denoiser.load(path) for path in folder.glob("*.pt")]
     assert len(readable) >= 2 and Denoiser.load(folder / "last.pt").history["steps"] == [3]
     config = N2VConfig(**SMALL, max_steps=12, steps_per_epoch=3, lr_scheduler="plateau")
-    import dataclasses
-
     resumed = train(images, dataclasses.replace(config, checkpoint_dir=folder), resume=True)
     whole = train(images, config)
     assert all(torch.equal(weights(resumed)[name], weights(whole)[name]) for name in weights(whole))

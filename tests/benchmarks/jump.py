@@ -29,7 +29,8 @@ from n2vlib.unet import build_network, max_pool
 
 PHOTONS, READ_NOISE = 40, 3  # of the real images with noise: PSNR has the range 40
 SIDE = 540
-CONFIGS = {"N2VConfig.jump()": n2vlib.N2VConfig.jump, "settings of notebook 01": n2vlib.N2VConfig}
+DEFAULTS = "settings of notebook 01"
+CONFIGS = {"N2VConfig.jump()": n2vlib.N2VConfig.jump, DEFAULTS: n2vlib.N2VConfig}
 WARM_UP = 3  # steps that are not timed
 
 # Generated stacks.
@@ -136,18 +137,18 @@ def row_of_prediction(name, stack, seconds):
 def memory(arguments):
     """Measure the peak anonymous memory of training and of denoise_file, with few and with many images."""
     rows, threads = [], ("--threads", torch.get_num_threads())
-    for name, fields in {"N2VConfig.jump()": "", "settings of notebook 01": NOTEBOOK_01}.items():
-        for what in ("train", "denoise"):
-            row = {"what": f"{'training' if what == 'train' else 'denoise_file'}, {name}"}
-            for images in arguments.images:
-                path = stack_file(images)
-                options = ("--model", path.with_suffix(".pt"), "--config", f"{fields} max_steps={arguments.steps}")
-                answer = ask(sys.executable, "memory_ours.py", what, path, *options, *threads)
-                row[f"{images} images (GB)"] = number(answer["peak"] / 1000, 3)
-                row[f"{images} images (s)"] = number(answer["seconds"], 0)
-            few, many = (float(row[f"{images} images (GB)"]) for images in arguments.images)
-            rows.append(row | {"growth": f"{100 * (many / few - 1):+.1f} %"})
-            say(str(rows[-1]))
+    for what, name in (("train", "N2VConfig.jump()"), ("train", DEFAULTS), ("denoise", DEFAULTS)):
+        row = {"what": f"{'training' if what == 'train' else 'denoise_file'}, {name}"}
+        fields = f"{NOTEBOOK_01 if name == DEFAULTS else ''} max_steps={arguments.steps}"
+        for images in arguments.images:
+            path = stack_file(images)
+            options = ("--model", path.with_suffix(".pt"), "--config", fields)  # denoised with the model trained before
+            answer = ask(sys.executable, "memory_ours.py", what, path, *options, *threads)
+            row[f"{images} images (GB)"] = number(answer["peak"] / 1000, 3)
+            row[f"{images} images (s)"] = number(answer["seconds"], 0)
+        few, many = (float(row[f"{images} images (GB)"]) for images in arguments.images)
+        rows.append(row | {"growth": f"{100 * (many / few - 1):+.1f} %"})
+        say(str(rows[-1]))
     header(f"generated hyperstacks, 4 channels, {SIDE}x{SIDE}, uint16; {arguments.steps} steps of training", arguments)
     table(rows)
 
