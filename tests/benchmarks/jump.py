@@ -139,7 +139,7 @@ def memory(arguments):
     rows, threads = [], ("--threads", torch.get_num_threads())
     for what, name in (("train", "N2VConfig.jump()"), ("train", DEFAULTS), ("denoise", DEFAULTS)):
         row = {"what": f"{'training' if what == 'train' else 'denoise_file'}, {name}"}
-        fields = f"{NOTEBOOK_01 if name == DEFAULTS else ''} max_steps={arguments.steps}"
+        fields = f"{NOTEBOOK_01 if name == DEFAULTS else ''} max_steps={arguments.steps} {arguments.config}"
         for images in arguments.images:
             path = stack_file(images)
             options = ("--model", path.with_suffix(".pt"), "--config", fields)  # denoised with the model trained before
@@ -341,6 +341,8 @@ def main():
         command.set_defaults(run=run)
         command.add_argument("--seed", type=int, default=0, help="of weights, patches and blind spots")
         command.add_argument("--threads", type=int, help="of torch, ours and CAREamics'")
+    for run in (memory, quality):
+        chosen[run].add_argument("--config", default="", help="fields of N2VConfig: 'key=value key=value'")
     for run, batch in ((training, 32), (prediction, 32), (quality, 8)):
         chosen[run].add_argument("--no-peers", action="store_true", help="measure ours alone")
         chosen[run].add_argument("--careamics-batch", type=int, default=batch, help="it has no default")
@@ -353,7 +355,6 @@ def main():
     chosen[memory].add_argument("--images", type=int, nargs=2, default=[50, 517])
     chosen[memory].add_argument("--steps", type=int, default=10)
     chosen[quality].add_argument("--seconds", type=float, default=180, help="of training, on each side")
-    chosen[quality].add_argument("--config", default="", help="fields of N2VConfig: 'key=value key=value'")
     chosen[channels].add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     if arguments.threads:
