@@ -55,7 +55,7 @@ slides: setup  ## make slides of all notebooks in build/slides
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done
-	for part in training prediction memory quality channels; do $(PY) tests/benchmarks/jump.py $$part || exit 1; done
+	for part in training prediction memory channels quality; do $(PY) tests/benchmarks/jump.py $$part || exit 1; done
 
 lint: setup  ## sort imports, format, and check the style
 	$(PY) -m ruff check --fix .
