@@ -58,6 +58,7 @@ student: setup  ## write the notebooks without the solutions of their tasks to b
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done
+	for part in training prediction memory channels quality; do $(PY) tests/benchmarks/jump.py $$part || exit 1; done
 
 lint: setup  ## sort imports, format, and check the style
 	$(PY) -m ruff check --fix .

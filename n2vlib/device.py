@@ -1,6 +1,8 @@
-"""Which processor computes, and with which numbers."""
+"""Which processor computes, with which numbers, and in how many processes."""
 
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 
 def choose_device(name="auto"):
@@ -29,3 +31,27 @@ def fast_numbers(device):
         features = getattr(torch.cpu, "get_capabilities", dict)()
         built_in = device.type == "cpu" and (features.get("avx512_bf16") or features.get("amx_bf16"))
     return torch.autocast(device.type, torch.bfloat16, enabled=bool(built_in))
+
+
+def in_a_group():
+    """Return whether torchrun started several processes that joined a group (torch.distributed)."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def process_number():
+    """Return the number of this process in its group; 0 without a group."""
+    return dist.get_rank() if in_a_group() else 0
+
+
+def all_processes(network):
+    """Wrap a network so that its gradients are averaged over the processes of a group, if there is one."""
+    return DistributedDataParallel(network) if in_a_group() else network
+
+
+def mean_of_processes(value):
+    """Return the mean of a number over the processes of a group, so that all decide alike."""
+    if not in_a_group():
+        return value
+    total = torch.tensor(value, dtype=torch.float64, device=choose_device() if dist.get_backend() == "nccl" else "cpu")
+    dist.all_reduce(total)
+    return total.item() / dist.get_world_size()

@@ -24,7 +24,8 @@ def read_stack(path, axes=None):
 
     path: ImageJ, OME or plain TIFF, or a folder of r01c01f01p01-ch1....tiff (Opera Phenix). axes: one
     letter for each dimension of the file, with Y, X and perhaps C; all others (T, Z, S, ...) are
-    counted as images, in the file's order. None: as the file says.
+    counted as images, in the file's order; those of length one, which ImageJ leaves out, may be named.
+    None: as the file says.
     Returns (stack, axes): a read-only memory map (N, C, Y, X) in the file's dtype and intensity units,
     in a temporary file if the data is compressed or scattered; and the axes that were assumed, with
     their source, as in "TCYX (ImageJ)".
@@ -60,7 +61,7 @@ def _layout(tiff, axes, name):
     if len(tiff.series) > 1:  # written one by one: images, unless nothing at all is known about the axes
         shape, letters = (len(tiff.series), *shape), ("Q" if set(letters) <= set("IQYX") else "S") + letters
     if axes is not None:
-        return shape, _checked(axes, shape, name), "as given"
+        return *_checked(axes, shape, letters, name), "as given"
     if page.photometric in RGB_LIKE or (page.samplesperpixel > 1 and "S" in letters):
         raise ValueError(
             f"{name} is a colour photograph (RGB), not a stack, its axes are {letters}: read it with load_image, "
@@ -71,15 +72,20 @@ def _layout(tiff, axes, name):
     return shape, *_known(shape, letters, SOURCES.get(first.kind, "from the file"), name)
 
 
-def _checked(axes, shape, name):
-    """Return the axes a user gave, in capitals; raise ValueError if they don't fit."""
+def _checked(axes, shape, known, name):
+    """Return shape and axes as a user gave them, in capitals; raise ValueError if they don't fit.
+
+    ImageJ leaves out axes of length one, so "TCYX" fits the single image of a file that knows "CYX" as well.
+    """
     letters = str(axes).upper()
+    if len(letters) > len(known) and "".join(axis for axis in letters if axis in known) == known:
+        shape = tuple(dict(zip(known, shape)).get(axis, 1) for axis in letters)
     if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
         raise ValueError(
             f"axes={axes!r} does not fit {name} of shape {shape}: give {len(shape)} different letters, "
             "with Y and X, and C for channels"
         )
-    return letters
+    return shape, letters
 
 
 def _known(shape, letters, source, name):

@@ -14,6 +14,11 @@ from tqdm.auto import tqdm
 from .data import check_values
 from .stacks import PHENIX, read_stack
 
+try:
+    import fcntl
+except ImportError:  # Windows: there a second run on the same target is not noticed
+    fcntl = None
+
 FORMAT = "n2vlib denoise_file 1"
 LARGEST_IMAGEJ = 2**32 - 2**25  # bytes of data and directories; ImageJ's own TIFF counts in 32 bits
 DIRECTORY_BYTES = 256  # more than one page takes beside its pixels
@@ -32,7 +37,8 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     again with the same model, source and settings, an interrupted run goes on where it stopped.
     Returns the path written, a list of them with split_channels.
     Raises ValueError for what `read_stack` or the model refuse, or a target that will not do, before
-    anything is written; OSError for a full disk, or a file that does not read back as it was written.
+    anything is written; OSError for a full disk, a file that does not read back as it was written, or a
+    second run on the same target.
     """
     source, target = Path(source), Path(target)
     stack, _ = read_stack(source, axes)
@@ -47,21 +53,23 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     check_values(stack, source.name)  # before hours of work, not in the middle
 
     key = _key(denoiser, source, (axes, pixel.name, tta, split_channels))
-    sums = _done(journal, key, parts)
-    if not sums:
-        for path in (*parts, journal):
-            path.unlink(missing_ok=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
-    if not sums:
-        for part in parts:
-            _lay_out(part, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
-        journal.write_bytes(key.encode() + b"\n")
-    _predict_images(denoiser, stack, parts, journal, pixel, tta, sums)
-    _read_back(parts, sums)
-    for part, path in zip(parts, targets):
-        os.replace(part, path)
-    journal.unlink()
+    with _alone(journal):
+        sums = _done(journal, key, parts)
+        if not sums:
+            journal.write_bytes(b"")
+            for part in parts:
+                part.unlink(missing_ok=True)
+        _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
+        if not sums:
+            for part in parts:
+                _lay_out(part, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
+            journal.write_bytes(key.encode() + b"\n")
+        _predict_images(denoiser, stack, parts, journal, pixel, tta, sums)
+        _read_back(parts, sums)
+        for part, path in zip(parts, targets):
+            os.replace(part, path)
+        journal.write_bytes(b"")
     return targets if split_channels else target
 
 
@@ -85,6 +93,27 @@ def _check_target(source, target, written):
         raise ValueError(
             f"the target {target.name} would overwrite the source {source.name}: choose another name or folder"
         )
+
+
+@contextlib.contextmanager
+def _alone(journal):
+    """Lock the journal, so that no second run writes to the same target; a killed run's lock is gone with it."""
+    with open(journal, "ab") as file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(
+                f"another run is writing {journal.name.removesuffix('.part.txt')}: "
+                "wait until it has ended, stop it, or choose another target"
+            ) from error
+        try:
+            yield
+        finally:
+            if journal.stat().st_size == 0:  # nothing to go on with
+                if not fcntl:
+                    file.close()  # Windows removes no open file
+                journal.unlink()
 
 
 def _check_room(folder, needed):

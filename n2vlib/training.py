@@ -12,7 +12,7 @@ from .checkpoint import restore_checkpoint, write_checkpoint
 from .config import N2VConfig
 from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches, split_images
 from .denoiser import Denoiser
-from .device import choose_device, fast_numbers
+from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number
 from .images import to_stack
 from .losses import blind_loss, measure_leak, validation_loss
 from .masking import mask_patches
@@ -34,6 +34,10 @@ def train(image, config=None, *, validation=None, callbacks=(), start=None, resu
     resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
 
+    Started by torchrun, after torch.distributed.init_process_group(), each process draws batches of its own, from
+    config.seed plus its number, and steps with the mean gradient (DistributedDataParallel); process 0 writes the
+    checkpoints. All return the same weights.
+
     Returns a Denoiser: the running average of the weights, or the last ones if average_weights
     is 0. Ctrl-C ends the training and returns the weights reached so far.
     Raises TypeError or ValueError, in one sentence, for images that cannot be trained on, or a `start` that
@@ -48,11 +52,14 @@ def train(image, config=None, *, validation=None, callbacks=(), start=None, resu
     run = Run(stack, validation, config, start)
     if resume:
         restore_checkpoint(run)
+    if process_number() > 0:  # draws patches of its own
+        for generator in (run.crops, run.masks):
+            generator.manual_seed(config.seed + process_number() + run.step)
     stopped = False
     try:
         while not (stopped or run.finished()):
             stopped = _train_epoch(run, callbacks)
-            if config.checkpoint_dir is not None and not stopped:
+            if config.checkpoint_dir is not None and not stopped and process_number() == 0:
                 run.denoiser.leak = measure_leak(run)
                 write_checkpoint(run)
     except KeyboardInterrupt:
@@ -97,6 +104,7 @@ class Run:
         self.network = build_network(config, len(mean)).to(self.device)
         if start is not None:
             _copy_weights(start, self.network)
+        self.trained = all_processes(self.network)
         averaged = running_average(config.average_weights) if config.average_weights else None
         self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
         self.optimizers = build_optimizers(self.network, config)
@@ -134,7 +142,7 @@ class Run:
     def tick(self):
         """Add the time since the last tick to the seconds spent: a budget is what a clock on the wall shows."""
         now = time.perf_counter()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
+        self.seconds, self.clock = mean_of_processes(self.seconds + now - self.clock), now
 
     def finished(self):
         """Return whether a limit is reached."""
@@ -162,11 +170,11 @@ def _train_epoch(run, callbacks):
             run.step += 1
             run.tick()
             progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
-            stopped = any([callback(progress) is True for callback in callbacks])
+            stopped = mean_of_processes(any([callback(progress) is True for callback in callbacks])) > 0
     except KeyboardInterrupt:
         stopped = True  # what was learned so far is worth keeping
     if losses:
-        _note_epoch(run, float(np.mean(losses)))
+        _note_epoch(run, mean_of_processes(float(np.mean(losses))))
     return stopped
 
 
@@ -189,7 +197,7 @@ def _train_step(run):
     patches = run.normalised_patches(run.training, run.crops)
     masked, blind = mask_patches(patches, run.config, run.masks)
     with fast_numbers(run.device):
-        output = run.network(masked.contiguous(memory_format=torch.channels_last))
+        output = run.trained(masked.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), patches, blind, run.normal_noise)
     for optimizer in run.optimizers:
         optimizer.zero_grad()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from n2vlib import N2VConfig
+from n2vlib.unet import build_network
 
 WRONG = {
     "patch_size": (7, 0, -8, 64.0, "64", True, None),
@@ -128,14 +130,42 @@ def test_n2v2_takes_the_median_unless_another_strategy_is_named():
 
 
 def test_jump_gives_the_values_of_the_notes():
-    config = N2VConfig.jump()
-    assert (config.patch_size, config.batch_size, config.augment) == (64, 32, True)
-    assert (config.masked_pixel_percentage, config.roi_size, config.strategy) == (0.2, 11, "uniform")  # percent
-    assert (config.depth, config.num_channels_init, config.independent_channels, config.n2v2) == (2, 32, True, False)
-    assert (config.optimizer, config.learning_rate, config.lr_scheduler) == ("adam", 1e-4, "plateau")
-    assert (config.max_epochs, config.max_steps, config.max_seconds, config.save_top_k) == (100, None, None, 3)
-    assert config.average_weights == 0 and config.noise_model is None
-    assert N2VConfig.jump(max_seconds=60) == dataclasses.replace(config, max_seconds=60)
+    notes = dict(
+        patch_size=64,
+        batch_size=32,
+        augment=True,
+        masked_pixel_percentage=0.2,  # percent
+        roi_size=11,
+        strategy="uniform",
+        depth=2,
+        num_channels_init=32,
+        independent_channels=True,
+        optimizer="adam",
+        learning_rate=1e-4,
+        lr_scheduler="plateau",
+        max_epochs=100,
+        save_top_k=3,
+    )
+    not_of_noise2void = dict(n2v2=False, noise_model=None, noise_sigma=None, average_weights=0)
+    ours = dict(steps_per_epoch=826, max_steps=None, max_seconds=None, seed=0, device="auto", checkpoint_dir=None)
+    expected = notes | not_of_noise2void | ours
+    fields = dataclasses.asdict(N2VConfig.jump())
+    assert {name: fields[name] for name in expected} == expected
+    assert N2VConfig.jump(max_seconds=60) == dataclasses.replace(N2VConfig.jump(), max_seconds=60)
+    assert 413 * (540 // 64) ** 2 / 32 == 826  # an epoch: each image for training cut into whole patches
+
+
+def test_jump_describes_the_network_of_the_notes():
+    network = build_network(N2VConfig.jump(), 4)
+    image = torch.zeros(1, 4, 64, 64)
+    assert network(image).shape == (1, 4, 64, 64)  # 4 in, 4 out
+    (first, *others) = network.networks
+    assert len(others) == 3 and len(first.encoders) == 2  # one each, depth 2
+    assert [encoder[0].weight.shape for encoder in first.encoders] == [(32, 1, 3, 3), (64, 32, 3, 3)]  # 2-D
+    assert isinstance(first.last, torch.nn.Conv2d)  # and no activation after it: values of both signs come out
+    with torch.no_grad():
+        first.last.bias.fill_(-1000.0)
+        assert network(image)[:, 0].max() < -900
 
 
 def test_paper_gives_the_values_of_its_authors_notebook():

@@ -151,6 +151,19 @@ def test_unknown_axes_of_length_one_do_not_matter(tmp_path):
     assert check(written(tmp_path / "one.tif", array), array[0, 0], "YX") == "YX (from the file)"
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_axes_of_length_one_that_imagej_left_out_may_be_given(tmp_path, compression, refused):
+    array = numbered((1, 3, 5, 6))
+    imagej = dict(imagej=True) if compression is None else dict(compression=compression)
+    path = written(tmp_path / "one.tif", array[0], metadata={"axes": "CYX"}, **imagej)
+    assert read_stack(path)[1].startswith("CYX")
+    for letters in ("CYX", "TCYX", "TZCYX", "tcyx"):
+        assert check(path, array[0], "CYX", letters) == f"{letters.upper()} (as given)"
+    for letters in ("TCXY", "TTCYX", "ZYXT"):
+        with refused(ValueError, r"does not fit one.tif of shape \("):
+            read_stack(path, letters)
+
+
 def test_images_written_one_by_one_are_one_stack(tmp_path, refused):
     array = numbered((7, 5, 6))
     for settings in (dict(), dict(compression="zlib")):

@@ -314,6 +314,38 @@ def test_killed_in_the_middle_of_writing(denoiser, source, target, tmp_path, cou
     assert target.read_bytes() == uninterrupted.read_bytes()
 
 
+def test_the_same_axes_for_one_image_as_for_many(denoiser, noisy_stack, tmp_path, target):
+    source = tmp_path / "in.tif"
+    for images in (1, 2):  # ImageJ leaves out the T of a single image
+        tifffile.imwrite(source, noisy_stack[:images], imagej=True, metadata={"axes": "TCYX"})
+        written, text = read_stack(denoise_file(denoiser, source, target, axes="TCYX"))
+        np.testing.assert_array_equal(written, denoiser.predict(noisy_stack[:images]))
+        assert text == {1: "CYX (ImageJ)", 2: "TCYX (ImageJ)"}[images]
+
+
+# Two runs on one target
+
+
+@pytest.mark.skipif(streaming.fcntl is None, reason="this system has no locks of this kind")
+def test_a_second_run_on_the_same_target_is_refused_and_harms_nothing(
+    denoiser, noisy_stack, source, target, monkeypatch, refused
+):
+    predict, calls = type(denoiser).predict, itertools.count()
+
+    def second_run(image, **keywords):
+        if next(calls) == 4:  # in the middle of the first run
+            with refused(OSError, "another run is writing out.tiff: wait until it has ended, stop it, or choose"):
+                denoise_file(denoiser, source, target)
+            denoise_file(denoiser, source, target.with_name("other.tiff"))  # beside it is free
+        return predict(denoiser, image, **keywords)
+
+    monkeypatch.setattr(denoiser, "predict", second_run, raising=False)
+    denoise_file(denoiser, source, target)
+    for name in ("out.tiff", "other.tiff"):
+        np.testing.assert_array_equal(read_stack(target.with_name(name))[0], predict(denoiser, noisy_stack))
+    assert files(target.parent) == ["other.tiff", "out.tiff"]
+
+
 # Nothing half-written, nothing overwritten
 
 

@@ -18,12 +18,12 @@ from conftest import REPOSITORY
 from skimage.restoration import estimate_sigma
 
 import n2vlib
-from n2vlib import Denoiser, N2VConfig, train
+from n2vlib import Denoiser, N2VConfig, train, training
 from n2vlib.config import STRATEGIES
 from n2vlib.data import channel_statistics, crop_patches, split_images
 from n2vlib.losses import blind_loss, measure_leak
 from n2vlib.optimizers import Muon, orthogonalise
-from n2vlib.training import Run, _train_step
+from n2vlib.training import Run, _train_epoch, _train_step
 
 
 def weights(model):
@@ -244,6 +244,23 @@ def test_the_plateau_follows_the_validation_loss(image, tiny):
     assert [plateau.optimizer for plateau in run.plateaus] == run.optimizers
     model = train(image, config, validation=image)
     assert None not in model.history["validation_loss"]
+
+
+def test_jumps_plateau_over_two_epochs(image):
+    small = dict(patch_size=16, batch_size=2, num_channels_init=4, steps_per_epoch=2, device="cpu")
+    config = N2VConfig.jump(**small, max_epochs=2)
+    run = Run(image[None, None], image[None, None], config)
+    (plateau,) = run.plateaus
+    # torch's own settings: a tenth of the rate after more than ten epochs without a better validation loss.
+    assert (plateau.mode, plateau.factor, plateau.patience) == ("min", 0.1, 10)
+    losses = iter([0.5, 0.6])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "validation_loss", lambda run: next(losses))
+        for bad_epochs in (0, 1):
+            _train_epoch(run, [])
+            assert (plateau.best, plateau.num_bad_epochs) == (0.5, bad_epochs)
+    history = train(image, config, validation=image).history
+    assert history["learning_rate"] == [1e-4, 1e-4] and history["steps"] == [2, 4]
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,27 @@ def peak_megabytes():
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+class AnonymousMemory:
+    """Watch, while `with` lasts, the anonymous memory of this process: without files that are mapped. Linux only."""
+
+    def __enter__(self):
+        self.peak, self.running = 0.0, True
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self):
+        while self.running:
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("RssAnon:"):
+                    self.peak = max(self.peak, int(line.split()[1]) * 1024 / 1e6)
+            time.sleep(0.005)
+
+    def __exit__(self, *_):
+        self.running = False
+        self.thread.join()
 
 
 def timed(function, *arguments, **keywords):

@@ -17,16 +17,19 @@ MULTIPLE = 4  # CAREamics refuses sides that are no multiple of 2**depth
 
 
 class Marks(Callback):
-    """Save a checkpoint at each of some moments of the training, and stop at the last."""
+    """Save a checkpoint at each of some moments of the training, and stop at the last, or after some steps."""
 
-    def __init__(self, seconds, folder):
-        self.waiting, self.folder = sorted(seconds), folder
-        self.start, self.excluded, self.reached = None, 0.0, []
+    def __init__(self, seconds, folder, steps):
+        self.waiting, self.folder, self.steps = sorted(seconds), folder, steps
+        self.start, self.excluded, self.reached, self.clock = None, 0.0, [], []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
         """Save if the next moment is reached; what saving takes is not counted as training."""
         now = time.perf_counter()
         seconds = now - self.start - self.excluded
+        self.clock.append(seconds)
+        if len(self.clock) == self.steps:
+            self.waiting = [0.0]
         if not self.waiting or seconds < self.waiting[0]:
             return
         self.waiting = [mark for mark in self.waiting if mark > seconds]
@@ -48,41 +51,46 @@ class Marks(Callback):
             trainer.limit_val_batches = 0
 
 
-def configuration(arguments):
+def configuration(image, arguments):
     """Return CAREamics' default Noise2Void configuration; it leaves patch and batch size to the user."""
+    channels = image.shape[1] if image.ndim == 4 else None
     return create_advanced_n2v_config(
         experiment_name="benchmark",
         data_type="array",
-        axes="YX",
+        axes="YX" if channels is None else "SCYX",
+        n_channels=channels,
         patch_size=(64, 64),
         batch_size=arguments.batch,
         num_epochs=10**6,  # the marks end the training
         seed=arguments.seed + 1,  # it must be positive
+        model_params=dict(use_batch_norm=not arguments.no_batch_norm),
+        optimizer_params=None if arguments.learning_rate is None else dict(lr=arguments.learning_rate),
     )
 
 
 def predict_padded(careamist, image, checkpoint):
-    """Predict an image of any size: reflected to a multiple of 4, and cropped."""
-    below, right = (-side % MULTIPLE for side in image.shape)
-    padded = np.pad(image, ((0, below), (0, right)), mode="reflect")
+    """Predict images of any size: reflected to a multiple of 4, and cropped."""
+    below, right = (-side % MULTIPLE for side in image.shape[-2:])
+    padded = np.pad(image, ((0, 0),) * (image.ndim - 2) + ((0, below), (0, right)), mode="reflect")
     predictions, _ = careamist.predict(padded, checkpoint=checkpoint)
-    return np.squeeze(predictions[0])[: image.shape[0], : image.shape[1]]
+    predictions = np.squeeze(np.array(predictions))
+    return predictions[..., : image.shape[-2], : image.shape[-1]]
 
 
 def train(arguments):
-    """Train on one image, and predict it with the weights of each mark."""
+    """Train on one image (YX) or stack (SCYX), and predict it with the weights of each mark."""
     noisy = np.load(arguments.image)
-    marks = Marks(arguments.marks, arguments.folder)
+    marks = Marks(arguments.marks, arguments.folder, arguments.steps)
     careamist = CAREamist(
-        configuration(arguments), work_dir=arguments.folder, callbacks=[marks], enable_progress_bar=False
+        configuration(noisy, arguments), work_dir=arguments.folder, callbacks=[marks], enable_progress_bar=False
     )
     marks.start = time.perf_counter()
     careamist.train(train_data=[noisy] * arguments.copies)
-    for number, mark in enumerate(marks.reached):
+    for number, mark in enumerate(marks.reached if not arguments.no_prediction else ()):
         clean, mark["predict_seconds"] = timed(predict_padded, careamist, noisy, mark["checkpoint"])
         mark["file"] = str(arguments.folder / f"careamics{number}.npy")
         np.save(mark["file"], clean)
-    return dict(marks=marks.reached)
+    return dict(marks=marks.reached, clock=marks.clock)
 
 
 def predict(arguments):
@@ -91,7 +99,7 @@ def predict(arguments):
     careamist = CAREamist(checkpoint_path=arguments.checkpoint, work_dir=arguments.folder, enable_progress_bar=False)
     side, overlap = arguments.tile, arguments.overlap
     tiles = dict(tile_size=(side, side), tile_overlap=(overlap, overlap), checkpoint=arguments.checkpoint)
-    careamist.predict(image[:side, :side].copy(), **tiles)  # warm up
+    careamist.predict(image[..., :side, :side].copy(), **tiles)  # warm up
     _, seconds = timed(careamist.predict, image, **tiles)
     return dict(seconds=seconds, peak=peak_megabytes(), imported=IMPORTED)
 
@@ -102,8 +110,12 @@ def main():
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("train")
     one.add_argument("--marks", nargs="+", type=float, required=True, help="seconds of training")
+    one.add_argument("--steps", type=int, help="of training, if they come first")
     one.add_argument("--batch", type=int, required=True)
     one.add_argument("--copies", type=int, default=1, help="times the image is given: longer epochs")
+    one.add_argument("--learning-rate", type=float, help="without it, CAREamics' own")
+    one.add_argument("--no-batch-norm", action="store_true", help="as our network")
+    one.add_argument("--no-prediction", action="store_true", help="of the image, at the end")
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=train)
     two = commands.add_parser("predict")

@@ -77,8 +77,8 @@ def run_bm3d(images, folder):
     return results, answer["version"]
 
 
-def train_careamics(noisy, folder, arguments, marks):
-    """Train CAREamics on one image in its own environment and return its answer (see peer_careamics.py)."""
+def train_careamics(noisy, folder, arguments, marks, *flags):
+    """Train CAREamics on an image or stack in its own environment and return its answer (see peer_careamics.py)."""
     np.save(folder / "noisy.npy", noisy.astype(np.float32))
     options = dict(
         image=folder / "noisy.npy",
@@ -88,7 +88,7 @@ def train_careamics(noisy, folder, arguments, marks):
         seed=arguments.seed,
         threads=torch.get_num_threads(),
     )
-    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    flags = [*flags, *(part for name, value in options.items() for part in (f"--{name}", value))]
     return ask(peer_python("careamics"), "peer_careamics.py", "train", *flags, "--marks", *marks)
 
 
