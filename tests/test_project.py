@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 # Arrows only point down: a module may import modules that stand later in this list, never earlier.
-ORDER = """live plots datasets training denoiser checkpoint data noise images masking optimizers unet device config
-metrics""".split()
+ORDER = """live plots datasets training denoiser checkpoint structure covariance data noise images masking optimizers
+unet device config metrics""".split()
 
 
 def declared():

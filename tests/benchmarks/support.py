@@ -115,7 +115,8 @@ def header(data, arguments):
     print(f"- hardware: {cpu}{gpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads{load}")
     print(f"- software: Python {platform.python_version()}, torch {torch.__version__}, {commit()}")
     print(f"- data: {data}; seed {arguments.seed}; {datetime.date.today()}")
-    print(f"- command: `python tests/benchmarks/run.py {' '.join(map(quoted, sys.argv[1:]))}`\n")
+    script = Path(sys.argv[0]).name
+    print(f"- command: `python tests/benchmarks/{' '.join([script, *map(quoted, sys.argv[1:])])}`\n")
 
 
 def commit():
