@@ -10,6 +10,7 @@ metrics, device, optimizers, checkpoint, download and intact help them.
 from .bsd68 import bsd68_test_image, load_bsd68
 from .cells import painted_cells
 from .config import N2VConfig
+from .covariance import draw_noise, noise_autocovariance, noise_spectrum
 from .data import split_images
 from .denoiser import Denoiser
 from .explore import before_after, explore_masking, explore_stack
@@ -23,6 +24,7 @@ from .pretrained import load_pretrained, pretrained_record
 from .samples import jump_stack, sample_photographs
 from .stacks import read_stack
 from .streaming import denoise_file
+from .structure import noise_report, ring_mask, structural_mask
 from .training import train
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "composite",
     "denoise_file",
     "draw_blind_pixels",
+    "draw_noise",
     "estimate_poisson_gaussian",
     "evaluate",
     "explore_masking",
@@ -42,12 +45,16 @@ __all__ = [
     "load_image",
     "load_pretrained",
     "mask_patches",
+    "noise_autocovariance",
+    "noise_report",
+    "noise_spectrum",
     "painted_cells",
     "posterior_mean",
     "pretrained_record",
     "psnr",
     "read_stack",
     "replace_blind_pixels",
+    "ring_mask",
     "sample_photographs",
     "scale_invariant_psnr",
     "show_bars",
@@ -56,6 +63,7 @@ __all__ = [
     "show_masking",
     "split_images",
     "ssim",
+    "structural_mask",
     "train",
     "train_live",
     "use_style",

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 # Arrows only point down: a module may import modules that stand later in this list, never earlier.
-ORDER = """live explore plots pretrained streaming training losses denoiser checkpoint data stacks intact noise images
-masking optimizers unet device config samples bsd68 cells download metrics""".split()
+ORDER = """live explore plots pretrained streaming training losses denoiser checkpoint structure covariance data stacks
+intact noise images masking optimizers unet device config samples bsd68 cells download metrics""".split()
 
 
 def declared():
