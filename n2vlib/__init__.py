@@ -10,7 +10,7 @@ metrics, device, optimizers, checkpoint, download and intact help them.
 from .bsd68 import bsd68_test_image, load_bsd68
 from .cells import painted_cells
 from .config import N2VConfig
-from .covariance import draw_noise, noise_autocovariance, noise_spectrum
+from .covariance import noise_autocovariance
 from .data import split_images
 from .denoiser import Denoiser
 from .explore import before_after, explore_masking, explore_stack
@@ -22,6 +22,7 @@ from .noise import estimate_poisson_gaussian, posterior_mean
 from .plots import composite, show_bars, show_history, show_images, show_masking, use_style
 from .pretrained import load_pretrained, pretrained_record
 from .samples import jump_stack, sample_photographs
+from .spectrum import draw_noise, noise_spectrum
 from .stacks import read_stack
 from .streaming import denoise_file
 from .structure import noise_report, ring_mask, structural_mask

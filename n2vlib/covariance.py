@@ -1,6 +1,6 @@
-"""How the noise of neighbouring pixels is correlated: measured on the noisy image itself, and drawn anew.
+"""How the noise of neighbouring pixels is correlated, measured on the noisy image itself.
 
-image -> flat patches -> autocovariance of their noise -> power spectrum -> noise of the same kind.
+image -> flat patches -> autocovariance of their noise.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,6 @@ import scipy.fft
 import scipy.ndimage
 import scipy.signal
 import scipy.stats
-import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .data import check_values
@@ -75,41 +74,6 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None):
     return Autocovariance(values, error, float(part * strongest))
 
 
-def noise_spectrum(autocovariance, shape):
-    """Turn an autocovariance into a power spectrum, from which noise can be drawn.
-
-    Values under 0.09 of the strongest neighbour's are chance, and set to zero. The spectrum is kept
-    above 0.001 of its maximum: an estimate can come out negative, a power cannot.
-
-    autocovariance: an Autocovariance, or its values. shape: (Y, X) of the noise to draw.
-    Returns a float64 array (Y, X) in the order of numpy.fft, whose mean is the variance of the noise.
-    Raises ValueError for a shape smaller than the autocovariance.
-    """
-    values = checked_values(autocovariance)
-    size = len(values)
-    if min(shape) < size:
-        raise ValueError(f"noise of shape {tuple(shape)} is too small for correlations over {size}x{size} pixels")
-    neighbours = square_rings(size) > 0
-    chance = neighbours & (values < 0.09 * values[neighbours].max())
-    whole = np.zeros(shape)
-    whole[:size, :size] = np.where(chance, 0, values)
-    spectrum = np.fft.fft2(np.roll(whole, (-(size // 2), -(size // 2)), axis=(0, 1))).real
-    return np.maximum(spectrum, 0.001 * spectrum.max())
-
-
-def draw_noise(spectrum, generator, count=1):
-    """Draw Gaussian noise that has a power spectrum: white noise, filtered by Fourier transform.
-
-    spectrum: (Y, X) of `noise_spectrum`. generator: torch.Generator; the noise is made on its device.
-    Returns a float32 tensor (count, Y, X) in intensity units. Opposite borders are correlated as if
-    they were neighbours (circulant embedding, Dietrich & Newsam 1997).
-    """
-    spectrum = torch.as_tensor(spectrum, dtype=torch.float32, device=generator.device)
-    white = torch.randn((count, *spectrum.shape), generator=generator, device=generator.device)
-    gain = spectrum[:, : spectrum.shape[1] // 2 + 1].sqrt()
-    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=spectrum.shape)
-
-
 def square_rings(size):
     """Return (size, size) integers: 0 in the centre, r on the square ring r pixels around it."""
     distance = np.abs(np.arange(size) - size // 2)
@@ -130,6 +94,11 @@ def checked_values(autocovariance):
     if not np.isfinite(values).all() or not centre == values.max() > 0:
         raise ValueError("an autocovariance is finite, above 0 in its centre, and nowhere larger: this is none")
     return values
+
+
+def checked_covariances(values):
+    """Check one autocovariance (size, size), or one for each channel (C, size, size), and return what is checked."""
+    return np.stack([checked_values(one) for one in values]) if np.ndim(values) == 3 else checked_values(values)
 
 
 def _one_channel(images, size, patch, channel):

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from .masking import mask_patches
 from .noise import mean_and_variance, noise_variance
 
 VALIDATION_PATCHES = 32
@@ -30,7 +29,7 @@ def blind_loss(output, target, blind, noise=None):
 
 @torch.no_grad()
 def validation_loss(run):
-    """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
+    """Return the loss of the weights to be returned, on the same patches and pixels each time."""
     if run.validation is None:
         return None
     crops = torch.Generator().manual_seed(run.config.seed)
@@ -38,8 +37,8 @@ def validation_loss(run):
     losses = []
     for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
         patches = run.normalised_patches(run.validation, crops)
-        masked, blind = mask_patches(patches, run.config, masks)
-        losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())
+        seen, target, where = run.task(run.denoiser, patches, masks)
+        losses.append(blind_loss(run.denoiser.network(seen), target, where, run.normal_noise).item())
     return float(np.mean(losses))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.ndimage
 import scipy.stats
 
-from .covariance import Autocovariance, checked_values, noise_autocovariance, noise_spectrum, square_rings
+from .covariance import Autocovariance, checked_values, noise_autocovariance, square_rings
+from .spectrum import noise_spectrum
 
 FALSE_ALARMS = 0.01  # white noise alone gets a mask beyond the centre in at most this share of images
 
