@@ -16,17 +16,20 @@ from .denoiser import Denoiser
 from .explore import before_after, explore_masking, explore_stack
 from .images import load_image
 from .live import train_live
+from .losses import recorrupted_error
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .noise import estimate_poisson_gaussian, posterior_mean
-from .plots import composite, show_bars, show_history, show_images, show_masking, use_style
+from .plots import composite, show_bars, show_history, show_images, show_masking, show_structure, use_style
 from .pretrained import load_pretrained, pretrained_record
 from .samples import jump_stack, sample_photographs
 from .spectrum import draw_noise, noise_spectrum
 from .stacks import read_stack
 from .streaming import denoise_file
+from .structn2v import draw_full_mask, fill_hidden
 from .structure import noise_report, ring_mask, structural_mask
 from .training import train
+from .two_stage import run_two_stage
 
 __all__ = [
     "Denoiser",
@@ -36,11 +39,13 @@ __all__ = [
     "composite",
     "denoise_file",
     "draw_blind_pixels",
+    "draw_full_mask",
     "draw_noise",
     "estimate_poisson_gaussian",
     "evaluate",
     "explore_masking",
     "explore_stack",
+    "fill_hidden",
     "jump_stack",
     "load_bsd68",
     "load_image",
@@ -54,14 +59,17 @@ __all__ = [
     "pretrained_record",
     "psnr",
     "read_stack",
+    "recorrupted_error",
     "replace_blind_pixels",
     "ring_mask",
+    "run_two_stage",
     "sample_photographs",
     "scale_invariant_psnr",
     "show_bars",
     "show_history",
     "show_images",
     "show_masking",
+    "show_structure",
     "split_images",
     "ssim",
     "structural_mask",

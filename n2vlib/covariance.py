@@ -33,7 +33,7 @@ class Autocovariance(NamedTuple):
     texture: float = 0.0
 
 
-def noise_autocovariance(images, size=11, patch=24, share=10, channel=None):
+def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None):
     """Measure the autocovariance of the noise where the image is flat, be it dark or bright.
 
     Each image is cut into patches that overlap by half. The `share` percent with the lowest variance
@@ -44,14 +44,16 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None):
     `_texture_share`, `_isotropic_part` and `_lost_by_selection`.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), any units; of several channels, name one. size, patch:
-    sides in pixels, size odd. Returns an Autocovariance.
+    sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
+    instead. Returns an Autocovariance.
     Raises ValueError for images smaller than two patches, without noise, or with NaN.
     """
     stack = _one_channel(images, size, patch, channel)
+    guides = stack if guide is None else _one_channel(guide, size, patch, channel)
     basis = _quadratic_surfaces(patch)
     products = moments = count = overlap = cut = 0
-    for page in stack[:: -(-len(stack) // MOST_PAGES)]:
-        noise, shared = _flat_patches(page.astype(np.float64), basis, share)
+    for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
+        noise, shared = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
         if len(noise) == 0:
             continue
         products = products + _lag_products(noise, size).sum(axis=0)
@@ -124,19 +126,19 @@ def _quadratic_surfaces(patch):
     return np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6))[0]
 
 
-def _flat_patches(page, basis, share):
-    """Return the noise of the flattest patches of a page, (K, patch, patch), and how much they overlap.
+def _flat_patches(page, basis, share, guide):
+    """Return the noise of a page where `guide` is flattest, (K, patch, patch), and how much the patches overlap.
 
     The overlap is the number of pixels that two of them share, in units of a patch, summed over
     all pairs, each patch with itself included: K if none overlap.
     """
     patch = round(len(basis) ** 0.5)
     step = max(patch // 2, -(-(max(page.shape) - patch) // MOST_PATCHES))
-    windows = sliding_window_view(page, (patch, patch))[::step, ::step]
-    pixels = windows.reshape(-1, patch**2)
-    noise = pixels - pixels @ basis @ basis.T
-    variance = (noise**2).mean(axis=1)
-    noisy = variance > 1e-12 * np.square(page).mean()  # padding and saturated pixels have none but rounding
+    windows = sliding_window_view(guide, (patch, patch))[::step, ::step]
+    variance = _detrended(windows, basis).var(axis=1)
+    noise = _detrended(sliding_window_view(page, (patch, patch))[::step, ::step], basis)
+    # Padding and saturated pixels have no noise but that of rounding.
+    noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
     keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
     grid = np.zeros(len(noise))
     grid[keep] = 1
@@ -144,6 +146,12 @@ def _flat_patches(page, basis, share):
     beside = max(0, 1 - step / patch)  # the part of its side that a patch shares with the next one
     shared = scipy.ndimage.convolve(grid, np.outer([beside, 1, beside], [beside, 1, beside]), mode="constant")
     return noise[keep].reshape(-1, patch, patch), (grid * shared).sum()
+
+
+def _detrended(windows, basis):
+    """Return windows (rows, columns, patch, patch) as rows of pixels, without their quadratic surface."""
+    pixels = windows.reshape(-1, len(basis))
+    return pixels - pixels @ basis @ basis.T
 
 
 def _lag_products(noise, size):

@@ -94,6 +94,26 @@ def show_masking(patch, masked, blind, figure=None):
     return figure
 
 
+def show_structure(autocorrelation, mask=None, figure=None):
+    """Show how the noise of a pixel is correlated with its neighbours', and the mask as frames.
+
+    autocorrelation: (size, size), 1 in the centre, None for the mask alone. mask: boolean, odd-sized,
+    or None. figure: None makes a new one. Returns the matplotlib figure.
+    """
+    figure = figure or plt.figure(figsize=(1.3 * PANEL, 1.1 * PANEL))
+    axis = figure.subplots()
+    values = np.zeros(mask.shape) if autocorrelation is None else autocorrelation
+    reach = [side // 2 + 0.5 for side in values.shape]
+    extent = (-reach[1], reach[1], reach[0], -reach[0])
+    picture = axis.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent)
+    figure.colorbar(picture, label="correlation")
+    for y, x in np.argwhere(mask) - np.array(mask.shape) // 2 if mask is not None else ():
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
+    axis.set_xlabel("distance along x (pixels)")
+    axis.set_ylabel("along y (pixels)")
+    return figure
+
+
 def show_history(history, floor=None, axis=None):
     """Plot training and validation loss over the steps.
 

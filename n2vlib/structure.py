@@ -63,6 +63,12 @@ def ring_mask(
     return _around_centre(values >= limit[rings], values, max_true_pixels)
 
 
+def is_compact(mask):
+    """Return whether a mask hides all eight neighbours of its centre, so that no near one is left to predict from."""
+    y, x = (side // 2 for side in mask.shape)
+    return min(y, x) > 0 and bool(mask[y - 1 : y + 2, x - 1 : x + 2].all())
+
+
 @dataclass(frozen=True)
 class NoiseReport:
     """What `noise_report` found: deviations in intensity units, lengths in pixels; str() is the verdict.

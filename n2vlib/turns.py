@@ -36,3 +36,8 @@ def turns_that_keep(structure):
     fits = [t for t in TURNS if square or not t[2]]
     kept = [t for t in fits if np.abs(turn(structure, *t) - structure).max() <= allowed]
     return tuple(kept if len(kept) in (2, 4, 8) else [t for t in TURNS if t in ((0, 0, 0), (1, 1, 0))])
+
+
+def symmetrised(covariance):
+    """Average an estimated covariance (size, size) over the turns that leave it as it is, but for chance."""
+    return np.mean([turn(covariance, *t) for t in turns_that_keep(covariance)], axis=0)

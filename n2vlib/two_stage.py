@@ -1,0 +1,236 @@
+"""Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from .checkpoint import written_beside
+from .covariance import noise_autocovariance
+from .denoiser import Denoiser
+from .images import from_stack
+from .inputs import patch_corners, read_images, split_parts
+from .losses import recorrupted_error
+from .plots import show_structure, to_png
+from .stages import complete_settings, network_config
+from .structn2v import load_mask
+from .structure import is_compact, ring_mask, structural_mask
+from .training import train
+from .turns import symmetrised
+
+FEW_PAGES = 16  # from which the noise is measured, and on which the stages are compared: plenty
+
+
+@dataclasses.dataclass
+class TwoStageResult:
+    """What `run_two_stage` returns.
+
+    stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
+    the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
+    channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
+    denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
+    each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
+    settings: all of them, defaults included. folder: where the files are, or None.
+    """
+
+    stage1: Denoiser | None = None
+    stage2: Denoiser | None = None
+    mask: np.ndarray | None = None
+    autocorrelation: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    denoised: np.ndarray | None = None
+    denoised1: np.ndarray | None = None
+    denoised2: np.ndarray | None = None
+    messages: list = dataclasses.field(default_factory=list)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
+    folder: Path | None = None
+
+    def __str__(self):
+        return "\n".join([f"denoised by {self.metrics.get('denoised_by', 'no stage')}", *self.messages])
+
+
+def run_two_stage(images, config=None, callbacks=()):
+    """Denoise images whose noise is random, structured, or both; learn from these images alone.
+
+    Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
+    the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
+    training, Pang et al. 2021) is trained on the original noisy images.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
+    config: a plain dictionary (see `stages`), default {}: both stages with our settings.
+    callbacks: as in `train`, for both stages.
+    Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
+    Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
+    """
+    settings = complete_settings(config)
+    source, stage2 = settings["stage2"]["mask_source"], settings["run_stage2"]
+    images = read_images(images, settings["axes"])
+    result = TwoStageResult(settings=settings)
+    if stage2 and source == "file":
+        result.mask = load_mask(settings["stage2"]["mask_file_path"])  # a wrong file is refused before any training
+    parts, how = split_parts(images.stack, settings["split_ratio"], settings["random_seed"])
+    result.metrics["split_by"] = how
+    if settings["run_stage1"]:
+        result.stage1 = _train_stage("stage1", parts, settings, callbacks)
+    if stage2:
+        _measure(result, images.stack)
+        _second_stage(result, parts, callbacks)
+    _predict(result, images)
+    for message in result.messages:
+        warnings.warn(message, stacklevel=2)
+    if settings["output_dir"] is not None:
+        _write(result, images)
+    return result
+
+
+def _train_stage(stage, parts, settings, callbacks, **structure):
+    """Train one stage on the first part, with the second for validation."""
+    options, (training, validation, _) = settings[stage], parts
+    if stage == "stage1" and options["mask_center_size"] > 1:
+        structure["struct_mask"] = np.pad(np.ones((options["mask_center_size"],) * 2, bool), 1)
+    config = network_config(settings, stage, len(training), **structure)
+    corners = None
+    if options["use_roi"]:
+        choice = [options[name] for name in ("patch_size", "roi_threshold", "scale_factor", "select_background")]
+        corners = patch_corners(training, *choice)
+    if settings["early_stopping"]:
+        callbacks = (*callbacks, _early_stop(settings["early_stopping_patience"]))
+    return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+
+
+def _early_stop(patience):
+    """Return a callback that ends a training when so many epochs brought no lower (validation) loss."""
+
+    def stop(progress):
+        losses = progress.history["validation_loss"]
+        losses = progress.history["loss"] if None in losses else losses
+        return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+    return stop
+
+
+def _measure(result, stack):
+    """Measure the noise of each channel, and learn the mask from it unless it was loaded."""
+    options, extractor = result.settings["stage2"], result.settings["stage2"]["extractor"]
+    some = stack[:: -(-len(stack) // FEW_PAGES)]
+    patch = max(16, min(24, min(stack.shape[-2:]) // 2))
+    size = extractor["mask_size"] if result.mask is None else max(result.mask.shape)
+    how = dict(size=min(size, patch - 1 - patch % 2), patch=patch, share=extractor["share"])
+    first = result.stage1.predict(some) if options["mask_source"] == "stage1" else None
+    measured, masks = [], []
+    try:
+        for c in range(stack.shape[1]):
+            guide = None if first is None else first[:, c]
+            measured.append(noise_autocovariance(some[:, c], **how, guide=guide))
+            if options["mask_method"] == "rings":
+                pattern = measured[c] if first is None else noise_autocovariance(guide, **how)
+                ring = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
+                masks.append(ring_mask(pattern.values, **{name: extractor[name] for name in ring}))
+            else:
+                masks.append(structural_mask(measured[c], extractor["threshold"], extractor["max_true_pixels"]))
+    except ValueError as error:
+        if result.mask is None:
+            raise
+        result.messages.append(f"the noise could not be measured ({error}), so the stages cannot be compared")
+        return
+    if result.mask is None:
+        result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
+    result.covariance = np.stack([symmetrised(one.values) for one in measured])
+    centre = how["size"] // 2
+    result.autocorrelation = (result.covariance / result.covariance[:, centre, centre][:, None, None]).mean(axis=0)
+
+
+def _second_stage(result, parts, callbacks):
+    """Train stage 2 on the original images if there is structured noise, and compare it with stage 1."""
+    options = result.settings["stage2"]
+    if result.mask.sum() == 1:
+        needless = "the noise is independent between pixels, so stage 2 is not needed"
+        if result.stage1 is not None:
+            result.messages.append(f"{needless}: the images are denoised by stage 1 alone")
+            return
+        result.messages.append(f"{needless}: without stage 1, it was trained as plain Noise2Void")
+    if options["method"] == "recorrupted" and result.covariance is None:
+        raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
+    if options["method"] == "recorrupted":
+        structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
+        structure["strategy"] = None
+    else:
+        structure = dict(struct_mask=result.mask)
+        if is_compact(result.mask):
+            result.messages.append(
+                "the noise is compact (correlated in all directions): hiding it hides most of what a pixel could be "
+                "predicted from; stage2's method = 'recorrupted' hides nothing"
+            )
+    result.stage2 = _train_stage("stage2", parts, result.settings, callbacks, **structure)
+
+
+def _compare(result, stack):
+    """Note the error of each stage against targets whose noise is independent of what it sees; True if stage 2 wins."""
+    if result.stage2 is None or result.covariance is None:
+        return result.stage2 is not None
+    stages = {"stage1": result.stage1, "stage2": result.stage2}
+    some = stack[:: -(-len(stack) // FEW_PAGES)]
+    errors = {
+        name: recorrupted_error(denoiser, some, result.covariance)
+        for name, denoiser in stages.items()
+        if denoiser is not None
+    }
+    result.metrics["recorrupted_error"] = errors
+    if len(errors) == 1 or errors["stage2"] < errors["stage1"]:
+        return True
+    advice = "method = 'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "a longer training"
+    result.messages.append(
+        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
+        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try {advice}"
+    )
+    return False
+
+
+def _predict(result, images):
+    """Denoise the images with each stage, and choose the better."""
+    names = []
+    for name in ("1", "2"):
+        denoiser = getattr(result, f"stage{name}")
+        if denoiser is not None:
+            clean = denoiser.predict(images.stack, tta=result.settings["tta"])
+            setattr(result, f"denoised{name}", from_stack(clean, images.like))
+            names.append(f"stage{name}")
+            if denoiser.history["steps"]:
+                result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items()}
+    better = "stage2" if _compare(result, images.stack) else "stage1"
+    result.metrics["denoised_by"] = better
+    result.denoised = result.denoised2 if better == "stage2" else result.denoised1
+
+
+def _write(result, images):
+    """Write models, mask, settings, metrics and denoised images to one folder."""
+    result.folder = folder = Path(result.settings["output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("stage1", "stage2"):
+        if getattr(result, name) is not None:
+            getattr(result, name).save(folder / f"{name}.pt")
+    if result.mask is not None:
+        np.save(folder / "mask.npy", result.mask)
+        (folder / "mask.png").write_bytes(to_png(show_structure(result.autocorrelation, result.mask)))
+    settings = result.settings | dict(output_dir=str(folder))
+    settings["stage2"] = settings["stage2"] | dict(
+        mask_file_path=str(settings["stage2"]["mask_file_path"] or "") or None
+    )
+    notes = result.metrics | dict(messages=result.messages)
+    (folder / "config.json").write_text(json.dumps(result.settings, indent=2, default=str))
+    (folder / "metrics.json").write_text(json.dumps(notes, indent=2))
+    stack, start = result.denoised.reshape(images.stack.shape), 0
+    for name, count in images.files:
+        _write_tiff(folder / f"{name}.tif", stack[start : start + count])
+        start += count
+
+
+def _write_tiff(path, stack):
+    """Write a stack (N, C, Y, X) as float32 TIFF, with its axes, for ImageJ as far as its format reaches."""
+    kind = dict(imagej=True) if stack.nbytes < 2**32 - 2**25 else dict(bigtiff=True)
+    with written_beside(path) as file:
+        tifffile.imwrite(file, stack.astype(np.float32), photometric="minisblack", metadata={"axes": "TCYX"}, **kind)
