@@ -12,6 +12,8 @@ from .structn2v import checked_mask
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
+SHORT = reprlib.Repr()  # of a value in a message: of an array its corner
+SHORT.maxlevel, SHORT.maxlist = 2, 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ class N2VConfig:
             try:
                 None if value is None else check(value)
             except (TypeError, ValueError) as error:
-                raise ValueError(f"{name} = {reprlib.repr(value)} is not possible: it must be one, {error}") from error
+                raise ValueError(f"{name} = {SHORT.repr(value)} is not possible: {error}") from error
         if self.struct_mask is not None:
             self._choice("strategy", FILLS)
             if self.covariance is not None:
@@ -214,7 +216,7 @@ class N2VConfig:
         return cls(**(values | changes))
 
     def _refuse(self, name, allowed):
-        raise ValueError(f"{name} = {reprlib.repr(getattr(self, name))} is not possible: it must be {allowed}")
+        raise ValueError(f"{name} = {SHORT.repr(getattr(self, name))} is not possible: it must be {allowed}")
 
     def _choice(self, name, allowed):
         value = getattr(self, name)

@@ -88,10 +88,19 @@ def checked_values(autocovariance):
     Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
-    values = np.asarray(values, np.float64)
-    if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) % 2 == 0 or len(values) < 3:
-        raise ValueError(f"an autocovariance is a square with an odd side of 3 or more: shape {values.shape} is not")
-    values = (values + values[::-1, ::-1]) / 2
+    values = np.asarray(values)
+    if (
+        values.dtype.kind not in "iuf"
+        or values.ndim != 2
+        or values.shape[0] != values.shape[1]
+        or len(values) % 2 == 0
+        or len(values) < 3
+    ):
+        raise ValueError(
+            f"an autocovariance is a square of numbers with an odd side of 3 or more: "
+            f"{values.dtype} of shape {values.shape} is not"
+        )
+    values = (values + values[::-1, ::-1]) / 2.0
     centre = values[len(values) // 2, len(values) // 2]
     if not np.isfinite(values).all() or not centre == values.max() > 0:
         raise ValueError("an autocovariance is finite, above 0 in its centre, and nowhere larger: this is none")

@@ -15,7 +15,7 @@ STRATEGIES = ("mean", "zero", "random")
 def checked_mask(mask, name="the mask"):
     """Return a mask of the noise's structure as a boolean array, after checking that it is one.
 
-    mask: boolean (size, size), odd, True = carries the same noise as the centre, centre True.
+    mask: boolean (height, width), both odd, True = carries the same noise as the centre, centre True.
     Raises ValueError, in one sentence, for anything else.
     """
     mask = np.asarray(mask)
@@ -25,7 +25,7 @@ def checked_mask(mask, name="the mask"):
         raise ValueError(f"{name} has shape {mask.shape}: it must have two odd sides, so that one pixel is its centre")
     if not mask[mask.shape[0] // 2, mask.shape[1] // 2]:
         raise ValueError(f"{name} is False in its centre: the pixel that is predicted must be hidden itself")
-    if mask.all() and mask.size > 1:
+    if mask.all() and min(mask.shape) > 1:
         raise ValueError(
             f"{name} is True everywhere: noise correlated beyond it leaves no pixel to predict from; "
             "if it ends there, add a border of False"
@@ -51,7 +51,8 @@ def draw_full_mask(shape, mask, masked_pixel_percentage, generator=None, device=
 
     Each kernel lies at a random place in a box of a randomly shifted grid; boxes are one pixel larger
     than the kernel, so no two kernels touch. Where the kernels alone would hide more than the
-    percentage, fewer are placed, but at least one. Single pixels are hidden, and never scored.
+    percentage, fewer are placed, but at least one. Single pixels are hidden, and never scored. Every pixel
+    is a centre about equally often.
 
     shape: (B, C, Y, X) of the patches. mask: as in `checked_mask`.
     Returns two boolean tensors (B, C, Y, X): the hidden pixels, and those to predict, the kernels' centres.

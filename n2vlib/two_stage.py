@@ -67,19 +67,23 @@ def run_two_stage(images, config=None, callbacks=()):
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
     """
     settings = complete_settings(config)
-    source, stage2 = settings["stage2"]["mask_source"], settings["run_stage2"]
     images = read_images(images, settings["axes"])
     result = TwoStageResult(settings=settings)
-    if stage2 and source == "file":
-        result.mask = load_mask(settings["stage2"]["mask_file_path"])  # a wrong file is refused before any training
+    if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
+        if settings["stage2"]["mask_source"] == "file":
+            result.mask = _square(load_mask(settings["stage2"]["mask_file_path"]))
+        _measure(result, images.stack)
     parts, how = split_parts(images.stack, settings["split_ratio"], settings["random_seed"])
     result.metrics["split_by"] = how
     if settings["run_stage1"]:
         result.stage1 = _train_stage("stage1", parts, settings, callbacks)
-    if stage2:
-        _measure(result, images.stack)
+    if settings["run_stage2"]:
+        if settings["stage2"]["mask_source"] == "stage1":
+            _measure(result, images.stack)
         _second_stage(result, parts, callbacks)
     _predict(result, images)
+    result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+    result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
     for message in result.messages:
         warnings.warn(message, stacklevel=2)
     if settings["output_dir"] is not None:
@@ -114,34 +118,47 @@ def _early_stop(patience):
 
 
 def _measure(result, stack):
-    """Measure the noise of each channel, and learn the mask from it unless it was loaded."""
-    options, extractor = result.settings["stage2"], result.settings["stage2"]["extractor"]
+    """Measure the noise of each channel, and learn the mask from it unless it was loaded.
+
+    With stage 1 trained and mask_source "stage1", its output tells where the background is.
+    """
+    options, loaded = result.settings["stage2"], result.settings["stage2"]["mask_source"] == "file"
     some = stack[:: -(-len(stack) // FEW_PAGES)]
     patch = max(16, min(24, min(stack.shape[-2:]) // 2))
-    size = extractor["mask_size"] if result.mask is None else max(result.mask.shape)
-    how = dict(size=min(size, patch - 1 - patch % 2), patch=patch, share=extractor["share"])
-    first = result.stage1.predict(some) if options["mask_source"] == "stage1" else None
-    measured, masks = [], []
+    size = len(result.mask) if loaded else options["extractor"]["mask_size"]
+    size = min(max(3, size), patch - 1 - patch % 2)
+    first = result.stage1.predict(some) if result.stage1 and options["mask_source"] == "stage1" else None
+    guides = [None] * stack.shape[1] if first is None else [first[:, c] for c in range(stack.shape[1])]
+    how = dict(size=size, patch=patch, share=options["extractor"]["share"])
     try:
-        for c in range(stack.shape[1]):
-            guide = None if first is None else first[:, c]
-            measured.append(noise_autocovariance(some[:, c], **how, guide=guide))
-            if options["mask_method"] == "rings":
-                pattern = measured[c] if first is None else noise_autocovariance(guide, **how)
-                ring = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
-                masks.append(ring_mask(pattern.values, **{name: extractor[name] for name in ring}))
-            else:
-                masks.append(structural_mask(measured[c], extractor["threshold"], extractor["max_true_pixels"]))
+        measured = [noise_autocovariance(some[:, c], **how, guide=guide) for c, guide in enumerate(guides)]
     except ValueError as error:
-        if result.mask is None:
+        if not loaded:
             raise
-        result.messages.append(f"the noise could not be measured ({error}), so the stages cannot be compared")
+        result.messages.append(f"the noise cannot be measured, so the stages are not compared ({error})")
         return
-    if result.mask is None:
+    if not loaded:
+        masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
         result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
     result.covariance = np.stack([symmetrised(one.values) for one in measured])
-    centre = how["size"] // 2
-    result.autocorrelation = (result.covariance / result.covariance[:, centre, centre][:, None, None]).mean(axis=0)
+    variances = result.covariance.max(axis=(1, 2), keepdims=True)
+    result.autocorrelation = (result.covariance / variances).mean(axis=0)
+
+
+def _learned_mask(measured, guide, options, how):
+    """Make a mask of one channel by the method asked for; rings look at the denoised background itself."""
+    extractor = options["extractor"]
+    if options["mask_method"] == "flat_patches":
+        return structural_mask(measured, extractor["threshold"], extractor["max_true_pixels"])
+    pattern = measured if guide is None else noise_autocovariance(guide, **how)
+    names = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
+    return ring_mask(pattern.values, **{name: extractor[name] for name in names})
+
+
+def _square(mask):
+    """Return a mask with a border of False that makes it as wide as it is high, 3 pixels at least."""
+    side = max(3, *mask.shape)
+    return np.pad(mask, [((side - length) // 2,) * 2 for length in mask.shape])
 
 
 def _second_stage(result, parts, callbacks):
@@ -168,42 +185,33 @@ def _second_stage(result, parts, callbacks):
     result.stage2 = _train_stage("stage2", parts, result.settings, callbacks, **structure)
 
 
-def _compare(result, stack):
-    """Note the error of each stage against targets whose noise is independent of what it sees; True if stage 2 wins."""
-    if result.stage2 is None or result.covariance is None:
-        return result.stage2 is not None
-    stages = {"stage1": result.stage1, "stage2": result.stage2}
-    some = stack[:: -(-len(stack) // FEW_PAGES)]
-    errors = {
-        name: recorrupted_error(denoiser, some, result.covariance)
-        for name, denoiser in stages.items()
-        if denoiser is not None
-    }
-    result.metrics["recorrupted_error"] = errors
-    if len(errors) == 1 or errors["stage2"] < errors["stage1"]:
-        return True
-    advice = "method = 'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "a longer training"
-    result.messages.append(
-        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
-        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try {advice}"
-    )
-    return False
-
-
 def _predict(result, images):
-    """Denoise the images with each stage, and choose the better."""
-    names = []
+    """Denoise the images with each stage that ran."""
     for name in ("1", "2"):
         denoiser = getattr(result, f"stage{name}")
         if denoiser is not None:
             clean = denoiser.predict(images.stack, tta=result.settings["tta"])
             setattr(result, f"denoised{name}", from_stack(clean, images.like))
-            names.append(f"stage{name}")
-            if denoiser.history["steps"]:
-                result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items()}
-    better = "stage2" if _compare(result, images.stack) else "stage1"
-    result.metrics["denoised_by"] = better
-    result.denoised = result.denoised2 if better == "stage2" else result.denoised1
+            result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items() if values}
+
+
+def _better(result, stack):
+    """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
+    stages = {"stage1": result.stage1, "stage2": result.stage2}
+    stages = {name: denoiser for name, denoiser in stages.items() if denoiser is not None}
+    some = stack[:: -(-len(stack) // FEW_PAGES)]
+    errors = {}
+    if result.covariance is not None:
+        errors = {name: recorrupted_error(denoiser, some, result.covariance) for name, denoiser in stages.items()}
+        result.metrics["recorrupted_error"] = errors
+    if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
+        return list(stages)[-1]
+    advice = "'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "'structn2v', or train longer"
+    result.messages.append(
+        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
+        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try stage2's method = {advice}"
+    )
+    return "stage1"
 
 
 def _write(result, images):

@@ -42,6 +42,8 @@ WRONG = {
 }
 
 ALLOWED = {
+    "struct_mask": "the mask",
+    "covariance": "an autocovariance is",
     "patch_size": "integer of at least 8",
     "roi_size": "odd integer of at least 3",
     "depth": "integer between 1 and 6",
