@@ -14,7 +14,11 @@ def _whole(low, high=math.inf, odd=False, none=False):
 
 def _number(low, high=math.inf, none=False):
     words = f"a number from {low} to {high}" if high < math.inf else f"a number above {low}"
-    return lambda v: _is(v, (int, float)) and (low < v or low == v < high) and v <= high and v < math.inf, words, none
+    return (
+        lambda v: _is(v, (int, float)) and (low < v or (low == v and high < math.inf)) and v <= high and v < math.inf,
+        words,
+        none,
+    )
 
 
 def _choice(*options):
