@@ -13,7 +13,7 @@ from .config import N2VConfig
 from .covariance import noise_autocovariance
 from .data import split_images
 from .denoiser import Denoiser
-from .explore import before_after, explore_masking, explore_stack
+from .explore import before_after, explore_masking, explore_stack, explore_structure
 from .images import load_image
 from .live import train_live
 from .losses import recorrupted_error
@@ -45,6 +45,7 @@ __all__ = [
     "evaluate",
     "explore_masking",
     "explore_stack",
+    "explore_structure",
     "fill_hidden",
     "jump_stack",
     "load_bsd68",
