@@ -22,7 +22,7 @@ QUICK = dict(features=4, patches_per_image=8, patch_size=32)
 def settings(**changes):
     """Settings with which each stage takes two steps; stage1 and stage2 are added to, not replaced."""
     stages = {stage: QUICK | changes.pop(stage, {}) for stage in ("stage1", "stage2")}
-    return dict(num_epochs=1, device="cpu") | stages | changes
+    return dict(num_epochs=1, device="cpu", tta=False) | stages | changes
 
 
 @pytest.fixture(scope="module")
