@@ -16,6 +16,7 @@ from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
 from .plots import STRUCTURE_SIZE, show_structure, to_png
+from .presets import NUMBERED
 from .stages import complete_settings, network_config
 from .structn2v import load_mask
 from .structure import is_compact, ring_mask, structural_mask
@@ -95,7 +96,7 @@ def run_two_stage(images, config=None, callbacks=()):
 def _train_stage(stage, parts, settings, callbacks, **structure):
     """Train one stage on the first part, with the second for validation."""
     options, (training, validation, _) = settings[stage], parts
-    if stage == "stage1" and options["mask_center_size"] > 1:
+    if stage == "stage1" and options["mask_strategy"] in (*range(3), *NUMBERED):  # as documented: kernels on a patch
         structure["struct_mask"] = np.pad(np.ones((options["mask_center_size"],) * 2, bool), 1)
     config = network_config(settings, stage, len(training), **structure)
     corners = None
