@@ -107,7 +107,6 @@ BEST = DOCUMENTED | dict(
     stage2=_STAGE2
     | _FAST
     | dict(
-        mask_percentage=20,
         mask_method="flat_patches",
         extractor=_EXTRACTOR | dict(base_percentile=30, center_ratio_threshold=0.1, max_true_pixels=None),
     ),
