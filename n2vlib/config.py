@@ -3,10 +3,17 @@
 import dataclasses
 import difflib
 import math
+import reprlib
 from pathlib import Path
+
+from .covariance import checked_covariances
+from .structn2v import STRATEGIES as FILLS
+from .structn2v import checked_mask
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
+SHORT = reprlib.Repr()  # of a value in a message: of an array its corner
+SHORT.maxlevel, SHORT.maxlist = 2, 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +70,10 @@ class N2VConfig:
     masked_pixel_percentage: float = 11.0
     roi_size: int = 11
     strategy: str | None = None
+    struct_mask: list | None = None
+    covariance: list | None = None
+    recorruption: float = 0.5
+    draws: int = 8
     depth: int = 2
     num_channels_init: int = 16
     independent_channels: bool = True
@@ -100,7 +111,8 @@ class N2VConfig:
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             object.__setattr__(self, "max_epochs", 100)
         if self.strategy is None:
-            object.__setattr__(self, "strategy", "median" if self.n2v2 else "uniform")
+            fill = "mean" if self.struct_mask is not None else "median" if self.n2v2 else "uniform"
+            object.__setattr__(self, "strategy", fill)
         self._whole("patch_size", 8)
         self._whole("batch_size", 1)
         self._whole("roi_size", 3, odd=True)
@@ -111,6 +123,8 @@ class N2VConfig:
         self._whole("max_steps", 1, optional=True)
         self._whole("seed", 0, 2**63 - 1)
         self._whole("save_top_k", 0)
+        self._whole("draws", 1)
+        self._number("recorruption", 0, 10)
         # Above 44.4 % a box has one pixel only, which leaves none to take a replacement from.
         self._number("masked_pixel_percentage", 0, 100 / 1.5**2)
         self._number("learning_rate", 0, 1)
@@ -132,8 +146,25 @@ class N2VConfig:
                 self._refuse("noise_sigma", "a positive number in intensity units, one for each channel, or None")
             if self.noise_model != "gaussian":
                 self._refuse("noise_sigma", 'None unless noise_model = "gaussian"')
+        self._check_structure()
         if self.checkpoint_dir is not None and not isinstance(self.checkpoint_dir, (str, Path)):
             self._refuse("checkpoint_dir", "a folder or None")
+
+    def _check_structure(self):
+        for name, check in (("struct_mask", checked_mask), ("covariance", checked_covariances)):
+            value = getattr(self, name)
+            try:
+                None if value is None else check(value)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} = {SHORT.repr(value)} is not possible: {error}") from error
+        if self.struct_mask is not None:
+            self._choice("strategy", FILLS)
+            if self.covariance is not None:
+                self._refuse("covariance", "None if there is a struct_mask: pixels are hidden or recorrupted")
+        if self.noise_model is not None and (self.covariance is not None or self.struct_mask is not None):
+            self._refuse(
+                "noise_model", "None if there is a struct_mask or a covariance: it counts on independent noise"
+            )
 
     @classmethod
     def paper(cls, **changes):
@@ -187,7 +218,7 @@ class N2VConfig:
         return cls(**(values | changes))
 
     def _refuse(self, name, allowed):
-        raise ValueError(f"{name} = {getattr(self, name)!r} is not possible: it must be {allowed}")
+        raise ValueError(f"{name} = {SHORT.repr(getattr(self, name))} is not possible: it must be {allowed}")
 
     def _choice(self, name, allowed):
         value = getattr(self, name)

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import torch
 
+from .turns import TURNS, turn, turns_that_keep
+
 SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predict from
 
 
@@ -61,23 +63,27 @@ def channel_statistics(stack, pages):
     return shift + total, std
 
 
-def crop_patches(stack, pages, config, generator):
+def crop_patches(stack, pages, config, generator, corners=None):
     """Cut random square patches out of a stack, and turn and flip them if `config.augment`.
 
     stack: array or memory map (N, C, Y, X); only the patches are read. pages: the numbers of the images
-    to cut from. generator: torch.Generator.
+    to cut from. generator: torch.Generator. corners: the places to choose from, integers (K, 3): page, row,
+    column; None: anywhere. Patches turn only in ways that leave structured noise as it is.
     Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits.
     """
     height, width = stack.shape[-2:]
     side = min(config.patch_size, height, width)
     ranges = (len(pages), height - side + 1, width - side + 1, 2, 2, 2)
     draws = [torch.randint(high, (config.batch_size,), generator=generator).tolist() for high in ranges]
+    draws[0] = [pages[page] for page in draws[0]]
+    if corners is not None:
+        chosen = torch.randint(len(corners), (config.batch_size,), generator=generator).numpy()
+        draws[:3] = corners[chosen].T.tolist()
+    kept = turns_that_keep(config.struct_mask if config.covariance is None else config.covariance)
     patches = []
-    for page, y, x, flip_y, flip_x, turn in zip(*draws):
-        patch = stack[pages[page], :, y : y + side, x : x + side]
+    for page, y, x, *turned in zip(*draws):
+        patch = stack[page, :, y : y + side, x : x + side]
         if config.augment:
-            patch = patch[:, ::-1] if flip_y else patch
-            patch = patch[:, :, ::-1] if flip_x else patch
-            patch = np.rot90(patch, axes=(1, 2)) if turn else patch
+            patch = turn(patch, *kept[TURNS.index(tuple(turned)) % len(kept)])  # each of them equally often
         patches.append(patch)
     return np.stack(patches)

@@ -12,6 +12,8 @@ from .device import choose_device
 from .images import from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
 from .noise import mean_and_variance, noise_variance, posterior_mean
+from .spectrum import noise_in_patches
+from .turns import turn_tensor, turns_that_keep
 from .unet import build_network, receptive_radius
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
@@ -34,12 +36,15 @@ class Denoiser:
         self.history = history if history is not None else {}
         self.leak = leak
 
-    def predict(self, image, tta=False, channel_axis=None):
+    def predict(self, image, tta=False, channel_axis=None, draws=None):
         """Denoise an image of any size: padded, cut into tiles and put together again by itself.
 
         image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
-        tta: average over the 8 flips and quarter turns (test-time augmentation, 8 times slower).
+        tta: average over the 8 flips and quarter turns, with structured noise over the 2 or 4 that leave it
+            as it is (test-time augmentation, so many times slower).
         channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+        draws: with recorrupted training, over how many draws of the noise to average (default: config.draws);
+            0: predict from the image without more noise.
         Returns a float32 array of the same shape, in the intensity units of the input.
         Raises ValueError for NaN, infinity, or another number of channels than in training.
         """
@@ -54,21 +59,36 @@ class Denoiser:
         check_values(stack)
         clean = np.empty(stack.shape, np.float32)
         for page, target in zip(stack, clean):
-            target[:] = self._predict_page(page, tta)
+            target[:] = self._predict_page(page, tta, draws)
         return from_stack(clean, image, channel_axis)
 
-    def _predict_page(self, page, tta):
+    def _predict_page(self, page, tta, draws):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""
         normal = self.normalise(page)
-        if not tta:
-            clean = self._predict_tiles(normal)
-        else:
-            clean = torch.zeros_like(normal)
-            for turns in range(4):
-                for flip in ([], [2]):
-                    turned = normal.rot90(turns, (1, 2)).flip(flip)
-                    clean += self._predict_tiles(turned).flip(flip).rot90(-turns, (1, 2)) / 8
+        turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
+        if self.config.covariance is None or draws == 0:
+            clean = self._predict_turned(normal, turns) if tta else self._predict_tiles(normal)
+            return self.denormalise(clean.numpy())
+        clean, draws = torch.zeros_like(normal), draws or self.config.draws
+        generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
+        for draw in range(draws):
+            noise = self.same_noise((1, *normal.shape), generator)[0]
+            # Another turn for each draw: the mean over turns comes without more work.
+            some = turns if tta else turns[draw % len(turns) :][:1]
+            clean += self._predict_turned(normal + self.config.recorruption * noise, some) / draws
         return self.denormalise(clean.numpy())
+
+    def _predict_turned(self, normal, turns):
+        """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
+        clean = torch.zeros_like(normal)
+        for turn in turns:
+            clean += turn_tensor(self._predict_tiles(turn_tensor(normal, *turn)), *turn, back=True) / len(turns)
+        return clean
+
+    def same_noise(self, shape, generator):
+        """Draw normalised noise (B, C, Y, X) with the covariance that the images' noise has, `config.covariance`."""
+        std = torch.tensor(self.std, dtype=torch.float32, device=generator.device)
+        return noise_in_patches(self.config.covariance, shape, generator) / std[:, None, None]
 
     def normalise(self, image):
         """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1."""

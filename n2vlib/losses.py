@@ -7,6 +7,7 @@ from .data import crop_patches
 from .images import to_stack
 from .masking import mask_patches
 from .noise import mean_and_variance, noise_variance
+from .spectrum import noise_in_patches
 
 VALIDATION_PATCHES = 32
 
@@ -32,7 +33,7 @@ def blind_loss(output, target, blind, noise=None):
 
 @torch.no_grad()
 def validation_loss(run):
-    """Return the blind loss of the weights to be returned, on the same patches and pixels each time."""
+    """Return the loss of the weights to be returned, on the same patches and pixels each time."""
     if run.validation is None:
         return None
     crops = torch.Generator().manual_seed(run.config.seed)
@@ -40,9 +41,27 @@ def validation_loss(run):
     losses = []
     for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
         patches = run.normalised_patches(run.validation, crops)
-        masked, blind = mask_patches(patches, run.config, masks)
-        losses.append(blind_loss(run.denoiser.network(masked), patches, blind, run.normal_noise).item())
+        seen, target, where = run.task(run.denoiser, patches, masks)
+        losses.append(blind_loss(run.denoiser.network(seen), target, where, run.normal_noise).item())
     return float(np.mean(losses))
+
+
+def recorrupted_error(denoiser, images, covariance, recorruption=0.5, draws=4, seed=0):
+    """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
+
+    Noise z of the images' own covariance is added to the input and z / a taken from the target: the noises
+    are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
+    different tasks cannot be compared, these errors can, with the same covariance and seed.
+
+    images: as for `predict`. covariance: (size, size) or (C, size, size), intensity units squared, as the result.
+    """
+    stack, errors = to_stack(images), []
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        noise = noise_in_patches(covariance, stack.shape, generator).numpy()
+        predicted = denoiser.predict(stack + recorruption * noise, draws=0)
+        errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
+    return float(np.mean(errors))
 
 
 def measure_leak(run, batches=16):

@@ -14,6 +14,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe 
 STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
 PANEL = 3.2  # inches of one image panel
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
+STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
 
 
 def use_style():
@@ -92,6 +93,26 @@ def show_masking(patch, masked, blind, figure=None):
         for row, column in np.argwhere(blind):
             frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3)
             axes[2].add_patch(frame)
+    return figure
+
+
+def show_structure(autocorrelation, mask=None, figure=None):
+    """Show how the noise of a pixel is correlated with its neighbours', and the mask as frames.
+
+    autocorrelation: (size, size), 1 in the centre, None for the mask alone. mask: boolean, odd-sized,
+    or None. figure: None makes a new one. Returns the matplotlib figure.
+    """
+    figure = figure or plt.figure(figsize=STRUCTURE_SIZE)
+    axis = figure.subplots()
+    values = np.zeros(mask.shape) if autocorrelation is None else autocorrelation
+    reach = [side // 2 + 0.5 for side in values.shape]
+    extent = (-reach[1], reach[1], reach[0], -reach[0])
+    picture = axis.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent)
+    figure.colorbar(picture, label="correlation")
+    for y, x in np.argwhere(mask) - np.array(mask.shape) // 2 if mask is not None else ():
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
+    axis.set_xlabel("distance along x (pixels)")
+    axis.set_ylabel("along y (pixels)")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One loop: crop patches, draw blind spots, predict, compare at the blind pixels, step."""
+"""One loop: crop patches, hide or recorrupt them, predict, compare where the task says so, step."""
 
 import dataclasses
 import time
@@ -15,14 +15,19 @@ from .denoiser import Denoiser
 from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number
 from .images import to_stack
 from .losses import blind_loss, measure_leak, validation_loss
-from .masking import mask_patches
 from .noise import estimate_noise
 from .optimizers import build_optimizers, cosine_schedule, running_average
+from .tasks import task_of
 from .unet import build_network
 
 
-def train(image, config=None, *, validation=None, callbacks=(), start=None, resume=False, channel_axis=None):
+def train(
+    image, config=None, *, validation=None, callbacks=(), start=None, resume=False, channel_axis=None, corners=None
+):
     """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
+
+    With config.struct_mask the neighbours with the same noise are hidden too (structN2V), with
+    config.covariance nothing is hidden and the patches are recorrupted: see `tasks`.
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
         memory map of which only patches are read. config: N2VConfig, default N2VConfig().
@@ -33,6 +38,7 @@ def train(image, config=None, *, validation=None, callbacks=(), start=None, resu
         noise model and channels must be the same, all other settings may differ. It stays as it is.
     resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+    corners: where patches may be cut, (K, 3) integers: image, row, column of the upper left pixel (None: anywhere).
 
     Started by torchrun, after torch.distributed.init_process_group(), each process draws batches of its own, from
     config.seed plus its number, and steps with the mean gradient (DistributedDataParallel); process 0 writes the
@@ -49,7 +55,7 @@ def train(image, config=None, *, validation=None, callbacks=(), start=None, resu
     stack = _check(image, channel_axis, "the image")
     if not (validation is None or isinstance(validation, float)):
         validation = _check(validation, channel_axis, "the validation image")
-    run = Run(stack, validation, config, start)
+    run = Run(stack, validation, config, start, corners)
     if resume:
         restore_checkpoint(run)
     if process_number() > 0:  # draws patches of its own
@@ -95,8 +101,8 @@ def _parts(stack, validation, seed):
 class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
-    def __init__(self, stack, validation, config, start=None):
-        self.config = config
+    def __init__(self, stack, validation, config, start=None, corners=None):
+        self.config, self.task, self.corners = config, task_of(config), corners
         self.training, self.validation = _parts(stack, validation, config.seed)
         mean, std = channel_statistics(*self.training)
         noise = estimate_noise(*self.training, config) if config.noise_model else None
@@ -128,7 +134,8 @@ class Run:
 
         images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
         """
-        return self.denoiser.normalise(crop_patches(*images, self.config, generator)).to(self.device)
+        corners = self.corners if images is self.training else None
+        return self.denoiser.normalise(crop_patches(*images, self.config, generator, corners)).to(self.device)
 
     def fraction(self):
         """Return how much of the training is done, 0 to 1, by whichever limit comes first."""
@@ -190,15 +197,15 @@ def _note_epoch(run, loss):
 
 
 def _train_step(run):
-    """Take one step of Noise2Void and return its loss."""
+    """Take one step and return its loss."""
     if run.config.lr_scheduler == "cosine":
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
     patches = run.normalised_patches(run.training, run.crops)
-    masked, blind = mask_patches(patches, run.config, run.masks)
+    seen, target, where = run.task(run.denoiser, patches, run.masks)
     with fast_numbers(run.device):
-        output = run.trained(masked.contiguous(memory_format=torch.channels_last))
-    loss = blind_loss(output.float(), patches, blind, run.normal_noise)
+        output = run.trained(seen.contiguous(memory_format=torch.channels_last))
+    loss = blind_loss(output.float(), target, where, run.normal_noise)
     for optimizer in run.optimizers:
         optimizer.zero_grad()
     loss.backward()

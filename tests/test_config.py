@@ -19,6 +19,10 @@ WRONG = {
     "masked_pixel_percentage": (0, -1, 44.5, 100, math.nan, math.inf, "5", None, True),
     "roi_size": (1, 4, 0, -5, 5.0, "11", None),
     "strategy": ("best", "Uniform", 1, ["mean"]),
+    "struct_mask": (5, "horizontal", [[1]], [[True, True]], [[False]]),
+    "covariance": (5, "horizontal", [[1.0]], [[1.0, 2.0], [3.0, 4.0]]),
+    "recorruption": (0, -0.5, math.inf, None, "0.5"),
+    "draws": (0, 1.5, None, "8"),
     "depth": (0, 7, 2.0, None, "2"),
     "num_channels_init": (0, 16.0, None, "16"),
     "independent_channels": (1, "no", None),
@@ -40,6 +44,8 @@ WRONG = {
 }
 
 ALLOWED = {
+    "struct_mask": "the mask",
+    "covariance": "an autocovariance is",
     "patch_size": "integer of at least 8",
     "roi_size": "odd integer of at least 3",
     "depth": "integer between 1 and 6",

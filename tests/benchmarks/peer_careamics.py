@@ -19,7 +19,7 @@ MULTIPLE = 4  # CAREamics refuses sides that are no multiple of 2**depth
 class Marks(Callback):
     """Save a checkpoint at each of some moments of the training, and stop at the last, or after some steps."""
 
-    def __init__(self, seconds, folder, steps):
+    def __init__(self, seconds, folder, steps=None):
         self.waiting, self.folder, self.steps = sorted(seconds), folder, steps
         self.start, self.excluded, self.reached, self.clock = None, 0.0, [], []
 
@@ -28,11 +28,10 @@ class Marks(Callback):
         now = time.perf_counter()
         seconds = now - self.start - self.excluded
         self.clock.append(seconds)
-        if len(self.clock) == self.steps:
-            self.waiting = [0.0]
-        if not self.waiting or seconds < self.waiting[0]:
+        enough = self.steps is not None and trainer.global_step >= self.steps
+        if not self.waiting or (seconds < self.waiting[0] and not enough):
             return
-        self.waiting = [mark for mark in self.waiting if mark > seconds]
+        self.waiting = [mark for mark in self.waiting if mark > seconds and not enough]
         path = self.folder / f"mark{len(self.reached)}.ckpt"
         trainer.save_checkpoint(path)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -54,6 +53,8 @@ class Marks(Callback):
 def configuration(image, arguments):
     """Return CAREamics' default Noise2Void configuration; it leaves patch and batch size to the user."""
     channels = image.shape[1] if image.ndim == 4 else None
+    # Its create_structn2v_config, which takes no seed, sets the same.
+    structure = dict(struct_n2v_axes=arguments.axes, struct_n2v_span=arguments.span, augmentations=[])
     return create_advanced_n2v_config(
         experiment_name="benchmark",
         data_type="array",
@@ -65,6 +66,7 @@ def configuration(image, arguments):
         seed=arguments.seed + 1,  # it must be positive
         model_params=dict(use_batch_norm=not arguments.no_batch_norm),
         optimizer_params=None if arguments.learning_rate is None else dict(lr=arguments.learning_rate),
+        **(structure if arguments.axes else {}),
     )
 
 
@@ -110,13 +112,15 @@ def main():
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("train")
     one.add_argument("--marks", nargs="+", type=float, required=True, help="seconds of training")
-    one.add_argument("--steps", type=int, help="of training, if they come first")
     one.add_argument("--batch", type=int, required=True)
     one.add_argument("--copies", type=int, default=1, help="times the image is given: longer epochs")
     one.add_argument("--learning-rate", type=float, help="without it, CAREamics' own")
     one.add_argument("--no-batch-norm", action="store_true", help="as our network")
     one.add_argument("--no-prediction", action="store_true", help="of the image, at the end")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--steps", type=int, help="end after so many steps at the latest")
+    one.add_argument("--axes", choices=("horizontal", "vertical", "cross", "square"), help="structN2V with this mask")
+    one.add_argument("--span", type=int, default=5, help="of the mask of structN2V")
     one.set_defaults(run=train)
     two = commands.add_parser("predict")
     two.add_argument("--checkpoint", type=Path, required=True)

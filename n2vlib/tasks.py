@@ -1,0 +1,41 @@
+"""Three ways to learn from noisy patches alone. Each turns a batch into (network input, target, where to compare).
+
+patches, input and target: (B, C, Y, X), normalised; where: boolean, same shape.
+"""
+
+import torch
+
+from .masking import mask_patches
+from .structn2v import draw_full_mask, fill_hidden
+
+
+def noise2void(denoiser, patches, generator):
+    """Hide single pixels, and predict them (Krull et al., CVPR 2019)."""
+    masked, blind = mask_patches(patches, denoiser.config, generator)
+    return masked, patches, blind
+
+
+def structn2v(denoiser, patches, generator):
+    """Hide pixels together with all that carry the same noise, and predict them (Broaddus et al., ISBI 2020)."""
+    config = denoiser.config
+    percentage = config.masked_pixel_percentage
+    hidden, centres = draw_full_mask(patches.shape, config.struct_mask, percentage, generator, patches.device)
+    return fill_hidden(patches, hidden, config.strategy, generator), patches, centres
+
+
+def recorrupted(denoiser, patches, generator):
+    """Add noise z to the input, take z / a from the target: no pixel need be hidden (Pang et al., CVPR 2021).
+
+    With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
+    for Gaussian noise they are independent.
+    """
+    noise = denoiser.same_noise(patches.shape, generator)
+    strength = denoiser.config.recorruption
+    return patches + strength * noise, patches - noise / strength, torch.ones_like(patches, dtype=torch.bool)
+
+
+def task_of(config):
+    """Return the task that a configuration asks for."""
+    if config.covariance is not None:
+        return recorrupted
+    return noise2void if config.struct_mask is None else structn2v

@@ -1,0 +1,213 @@
+"""Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from .covariance import noise_autocovariance
+from .denoiser import Denoiser
+from .images import from_stack
+from .inputs import patch_corners, read_images, split_parts
+from .losses import recorrupted_error
+from .presets import NUMBERED
+from .run_folder import write_run
+from .stages import complete_settings, network_config
+from .structn2v import load_mask
+from .structure import is_compact, ring_mask, structural_mask
+from .training import train
+from .turns import symmetrised
+
+FEW_PAGES = 16  # from which the noise is measured, and on which the stages are compared: plenty
+
+
+@dataclasses.dataclass
+class TwoStageResult:
+    """What `run_two_stage` returns.
+
+    stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
+    the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
+    channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
+    denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
+    each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
+    settings: all of them, defaults included. folder: where the files are, or None.
+    """
+
+    stage1: Denoiser | None = None
+    stage2: Denoiser | None = None
+    mask: np.ndarray | None = None
+    autocorrelation: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    denoised: np.ndarray | None = None
+    denoised1: np.ndarray | None = None
+    denoised2: np.ndarray | None = None
+    messages: list = dataclasses.field(default_factory=list)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
+    folder: Path | None = None
+
+    def __str__(self):
+        return "\n".join([f"denoised by {self.metrics.get('denoised_by', 'no stage')}", *self.messages])
+
+
+def run_two_stage(images, config=None, callbacks=()):
+    """Denoise images whose noise is random, structured, or both; learn from these images alone.
+
+    Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
+    the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
+    training, Pang et al. 2021) is trained on the original noisy images.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
+    config: a plain dictionary with any of the names in `presets`, e.g. {"max_seconds": 60, "stage2": {"method":
+        "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
+    callbacks: as in `train`, for both stages.
+    Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
+    Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
+    """
+    settings = complete_settings(config)
+    images = read_images(images, settings["axes"])
+    result = TwoStageResult(settings=settings)
+    if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
+        if settings["stage2"]["mask_source"] == "file":
+            result.mask = _square(load_mask(settings["stage2"]["mask_file_path"]))
+        _measure(result, images.stack)
+    parts, how = split_parts(images.stack, settings["split_ratio"], settings["random_seed"])
+    result.metrics["split_by"] = how
+    if settings["run_stage1"]:
+        result.stage1 = _train_stage("stage1", parts, settings, callbacks)
+    if settings["run_stage2"]:
+        if settings["stage2"]["mask_source"] == "stage1":
+            _measure(result, images.stack)
+        _second_stage(result, parts, callbacks)
+    _predict(result, images)
+    result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+    result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
+    for message in result.messages:
+        warnings.warn(message, stacklevel=2)
+    if settings["output_dir"] is not None:
+        result.folder = write_run(result, images.files)
+    return result
+
+
+def _train_stage(stage, parts, settings, callbacks, **structure):
+    """Train one stage on the first part, with the second for validation."""
+    options, (training, validation, _) = settings[stage], parts
+    if stage == "stage1" and options["mask_strategy"] in (*range(3), *NUMBERED):  # as documented: kernels on a patch
+        structure["struct_mask"] = np.pad(np.ones((options["mask_center_size"],) * 2, bool), 1)
+    config = network_config(settings, stage, len(training), **structure)
+    corners = None
+    if options["use_roi"]:
+        choice = [options[name] for name in ("patch_size", "roi_threshold", "scale_factor", "select_background")]
+        corners = patch_corners(training, *choice)
+    if settings["early_stopping"]:
+        callbacks = (*callbacks, _early_stop(settings["early_stopping_patience"]))
+    return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+
+
+def _early_stop(patience):
+    """Return a callback that ends a training when so many epochs brought no lower (validation) loss."""
+
+    def stop(progress):
+        losses = progress.history["validation_loss"]
+        losses = progress.history["loss"] if None in losses else losses
+        return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+    return stop
+
+
+def _measure(result, stack):
+    """Measure the noise of each channel, and learn the mask from it unless it was loaded.
+
+    With stage 1 trained and mask_source "stage1", its output tells where the background is.
+    """
+    options, loaded = result.settings["stage2"], result.settings["stage2"]["mask_source"] == "file"
+    some = stack[:: -(-len(stack) // FEW_PAGES)]
+    patch = max(16, min(24, min(stack.shape[-2:]) // 2))
+    size = len(result.mask) if loaded else options["extractor"]["mask_size"]
+    size = min(max(3, size), patch - 1 - patch % 2)
+    first = result.stage1.predict(some) if result.stage1 and options["mask_source"] == "stage1" else None
+    guides = [None] * stack.shape[1] if first is None else [first[:, c] for c in range(stack.shape[1])]
+    how = dict(size=size, patch=patch, share=options["extractor"]["share"])
+    try:
+        measured = [noise_autocovariance(some[:, c], **how, guide=guide) for c, guide in enumerate(guides)]
+    except ValueError as error:
+        if not loaded:
+            raise
+        result.messages.append(f"the noise cannot be measured, so the stages are not compared ({error})")
+        return
+    if not loaded:
+        masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
+        result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
+    result.covariance = np.stack([symmetrised(one.values) for one in measured])
+    variances = result.covariance.max(axis=(1, 2), keepdims=True)
+    result.autocorrelation = (result.covariance / variances).mean(axis=0)
+
+
+def _learned_mask(measured, guide, options, how):
+    """Make a mask of one channel by the method asked for; rings look at the denoised background itself."""
+    extractor = options["extractor"]
+    if options["mask_method"] == "flat_patches":
+        return structural_mask(measured, extractor["threshold"], extractor["max_true_pixels"])
+    pattern = measured if guide is None else noise_autocovariance(guide, **how)
+    names = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
+    return ring_mask(pattern.values, **{name: extractor[name] for name in names})
+
+
+def _square(mask):
+    """Return a mask with a border of False that makes it as wide as it is high, 3 pixels at least."""
+    side = max(3, *mask.shape)
+    return np.pad(mask, [((side - length) // 2,) * 2 for length in mask.shape])
+
+
+def _second_stage(result, parts, callbacks):
+    """Train stage 2 on the original images if there is structured noise, and compare it with stage 1."""
+    options = result.settings["stage2"]
+    if result.mask.sum() == 1:
+        needless = "the noise is independent between pixels, so stage 2 is not needed"
+        if result.stage1 is not None:
+            result.messages.append(f"{needless}: the images are denoised by stage 1 alone")
+            return
+        result.messages.append(f"{needless}: without stage 1, it was trained as plain Noise2Void")
+    if options["method"] == "recorrupted" and result.covariance is None:
+        raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
+    if options["method"] == "recorrupted":
+        structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
+        structure["strategy"] = None
+    else:
+        structure = dict(struct_mask=result.mask)
+        if is_compact(result.mask):
+            result.messages.append(
+                "the noise is compact (correlated in all directions): hiding it hides most of what a pixel could be "
+                "predicted from; stage2's method = 'recorrupted' hides nothing"
+            )
+    result.stage2 = _train_stage("stage2", parts, result.settings, callbacks, **structure)
+
+
+def _predict(result, images):
+    """Denoise the images with each stage that ran."""
+    for name in ("1", "2"):
+        denoiser = getattr(result, f"stage{name}")
+        if denoiser is not None:
+            clean = denoiser.predict(images.stack, tta=result.settings["tta"])
+            setattr(result, f"denoised{name}", from_stack(clean, images.like))
+            result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items() if values}
+
+
+def _better(result, stack):
+    """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
+    stages = {"stage1": result.stage1, "stage2": result.stage2}
+    stages = {name: denoiser for name, denoiser in stages.items() if denoiser is not None}
+    some = stack[:: -(-len(stack) // FEW_PAGES)]
+    errors = {}
+    if result.covariance is not None:
+        errors = {name: recorrupted_error(denoiser, some, result.covariance) for name, denoiser in stages.items()}
+        result.metrics["recorrupted_error"] = errors
+    if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
+        return list(stages)[-1]
+    advice = "'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "'structn2v', or train longer"
+    result.messages.append(
+        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
+        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try stage2's method = {advice}"
+    )
+    return "stage1"
