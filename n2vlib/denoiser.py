@@ -1,6 +1,7 @@
 """A trained network with all it needs to denoise: normalisation, noise model, history."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ import torch
 from .checkpoint import read_model, write_model
 from .config import N2VConfig
 from .data import check_values
-from .device import choose_device
+from .device import choose_device, fast_numbers
 from .images import from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
 from .noise import mean_and_variance, noise_variance, posterior_mean
@@ -36,7 +37,7 @@ class Denoiser:
         self.history = history if history is not None else {}
         self.leak = leak
 
-    def predict(self, image, tta=False, channel_axis=None, draws=None):
+    def predict(self, image, tta=False, channel_axis=None, draws=None, fast=False):
         """Denoise an image of any size: padded, cut into tiles and put together again by itself.
 
         image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
@@ -45,6 +46,8 @@ class Denoiser:
         channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
         draws: with recorrupted training, over how many draws of the noise to average (default: config.draws);
             0: predict from the image without more noise.
+        fast: convolve in bfloat16 where the processor has it built in, as training does: about twice as fast,
+            and off by some thousandths of the image's spread.
         Returns a float32 array of the same shape, in the intensity units of the input.
         Raises ValueError for NaN, infinity, or another number of channels than in training.
         """
@@ -58,8 +61,10 @@ class Denoiser:
             )
         check_values(stack)
         clean = np.empty(stack.shape, np.float32)
-        for page, target in zip(stack, clean):
-            target[:] = self._predict_page(page, tta, draws)
+        device = next(self.network.parameters()).device
+        with fast_numbers(device) if fast else nullcontext():
+            for page, target in zip(stack, clean):
+                target[:] = self._predict_page(page, tta, draws)
         return from_stack(clean, image, channel_axis)
 
     def _predict_page(self, page, tta, draws):
@@ -133,7 +138,7 @@ class Denoiser:
         device = next(self.network.parameters()).device
         tile = tile.to(device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
-        output = self._output_hidden(tile) if hide else self.network(tile)
+        output = (self._output_hidden(tile) if hide else self.network(tile)).float()
         if self.config.noise_model:
             mean, variance = mean_and_variance(output)
             output = posterior_mean(mean, variance, tile, noise_variance(mean, *self.normal_noise()))

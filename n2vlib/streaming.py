@@ -26,12 +26,12 @@ OME_DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", 
 SAMPLE = 16  # images read back at the end
 
 
-def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False):
+def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, fast=False):
     """Denoise a TIFF hyperstack of any size into another one, image by image.
 
     source, axes: as in `read_stack`. target: .tif or .tiff, written with the axes TCYX, for ImageJ up to
     4 GB, as BigTIFF beyond. dtype: "float32", or "same" to round and clip to the source's dtype; both
-    in the source's intensity units. tta: as in `Denoiser.predict`. split_channels: one file for each
+    in the source's intensity units. tta, fast: as in `Denoiser.predict`. split_channels: one file for each
     channel, target_ch1.tiff, target_ch2.tiff, ...
     The images are written beside the target (target.tiff.part) and moved into place at the end; called
     again with the same model, source and settings, an interrupted run goes on where it stopped.
@@ -52,7 +52,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     _check_target(source, target, [*targets, *parts, journal])
     check_values(stack, source.name)  # before hours of work, not in the middle
 
-    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels))
+    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, fast))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(journal):
         sums = _done(journal, key, parts)
@@ -65,7 +65,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
             for part in parts:
                 _lay_out(part, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
             journal.write_bytes(key.encode() + b"\n")
-        _predict_images(denoiser, stack, parts, journal, pixel, tta, sums)
+        _predict_images(denoiser, stack, parts, journal, pixel, dict(tta=tta, fast=fast), sums)
         _read_back(parts, sums)
         for part, path in zip(parts, targets):
             os.replace(part, path)
@@ -172,7 +172,7 @@ def _lay_out(path, shape, pixel):
     tifffile.memmap(path, shape=shape, dtype=pixel, photometric="minisblack", metadata={"axes": "TCYX"}, **kind)
 
 
-def _predict_images(denoiser, stack, parts, journal, pixel, tta, sums):
+def _predict_images(denoiser, stack, parts, journal, pixel, options, sums):
     """Predict the images from number len(sums) on, write each in its place, and append its checksum."""
     offsets = [read_stack(part)[0].offset for part in parts]
     os.truncate(journal, (1 + len(sums)) * (2 * hashlib.sha256().digest_size + 1))  # no half lines
@@ -185,7 +185,7 @@ def _predict_images(denoiser, stack, parts, journal, pixel, tta, sums):
         for n in tqdm(
             numbers, initial=len(sums), total=len(stack), unit="image", desc=journal.name.removesuffix(".part.txt")
         ):
-            image = _rounded(denoiser.predict(stack[n][None], tta=tta)[0], pixel)
+            image = _rounded(denoiser.predict(stack[n][None], **options)[0], pixel)
             try:
                 for file, offset, piece in zip(pixels, offsets, np.split(image, len(pixels))):
                     file.seek(offset + n * piece.nbytes)
