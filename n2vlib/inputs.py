@@ -80,7 +80,7 @@ def split_parts(stack, ratio, seed=0):
     axis = 2 if stack.shape[2] >= stack.shape[3] else 3
     cuts = np.round(share * stack.shape[axis]).astype(int)
     parts = np.split(stack, cuts, axis=axis)
-    if min(part.shape[axis] for part, r in zip(parts, ratio) if r) < 2 * SMALLEST_SIDE:
+    if min(part.shape[axis] for part, r in zip(parts, ratio) if r) < SMALLEST_SIDE:
         return [stack, None, None], "regions"  # too small to be split
     return [parts[0]] + [part if part.shape[axis] else None for part in parts[1:]], "regions"
 

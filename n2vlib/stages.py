@@ -12,9 +12,11 @@ def _whole(low, high=math.inf, odd=False, none=False):
     return lambda v: _is(v, int) and low <= v <= high and not (odd and v % 2 == 0), words, none
 
 
-def _number(low, high=math.inf, none=False):
-    words = f"a number from {low} to {high}" if high < math.inf else f"a number above {low}"
-    return lambda v: _is(v, (int, float)) and (low < v or low == v < high) and v <= high and v < math.inf, words, none
+def _number(low, high=None, none=False):
+    """Allow numbers from low to high, or all above low."""
+    if high is None:
+        return lambda v: _is(v, (int, float)) and low < v < math.inf, f"a number above {low}", none
+    return lambda v: _is(v, (int, float)) and low <= v <= high, f"a number from {low} to {high}", none
 
 
 def _choice(*options):

@@ -19,17 +19,18 @@ MULTIPLE = 4  # CAREamics refuses sides that are no multiple of 2**depth
 class Marks(Callback):
     """Save a checkpoint at each of some moments of the training, and stop at the last."""
 
-    def __init__(self, seconds, folder):
-        self.waiting, self.folder = sorted(seconds), folder
+    def __init__(self, seconds, folder, steps=None):
+        self.waiting, self.folder, self.steps = sorted(seconds), folder, steps
         self.start, self.excluded, self.reached = None, 0.0, []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
         """Save if the next moment is reached; what saving takes is not counted as training."""
         now = time.perf_counter()
         seconds = now - self.start - self.excluded
-        if not self.waiting or seconds < self.waiting[0]:
+        enough = self.steps is not None and trainer.global_step >= self.steps
+        if not self.waiting or (seconds < self.waiting[0] and not enough):
             return
-        self.waiting = [mark for mark in self.waiting if mark > seconds]
+        self.waiting = [mark for mark in self.waiting if mark > seconds and not enough]
         path = self.folder / f"mark{len(self.reached)}.ckpt"
         trainer.save_checkpoint(path)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
@@ -50,6 +51,8 @@ class Marks(Callback):
 
 def configuration(arguments):
     """Return CAREamics' default Noise2Void configuration; it leaves patch and batch size to the user."""
+    # Its create_structn2v_config, which takes no seed, sets the same.
+    structure = dict(struct_n2v_axes=arguments.axes, struct_n2v_span=arguments.span, augmentations=[])
     return create_advanced_n2v_config(
         experiment_name="benchmark",
         data_type="array",
@@ -58,6 +61,7 @@ def configuration(arguments):
         batch_size=arguments.batch,
         num_epochs=10**6,  # the marks end the training
         seed=arguments.seed + 1,  # it must be positive
+        **(structure if arguments.axes else {}),
     )
 
 
@@ -72,7 +76,7 @@ def predict_padded(careamist, image, checkpoint):
 def train(arguments):
     """Train on one image, and predict it with the weights of each mark."""
     noisy = np.load(arguments.image)
-    marks = Marks(arguments.marks, arguments.folder)
+    marks = Marks(arguments.marks, arguments.folder, arguments.steps)
     careamist = CAREamist(
         configuration(arguments), work_dir=arguments.folder, callbacks=[marks], enable_progress_bar=False
     )
@@ -105,6 +109,9 @@ def main():
     one.add_argument("--batch", type=int, required=True)
     one.add_argument("--copies", type=int, default=1, help="times the image is given: longer epochs")
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--steps", type=int, help="end after so many steps at the latest")
+    one.add_argument("--axes", choices=("horizontal", "vertical", "cross", "square"), help="structN2V with this mask")
+    one.add_argument("--span", type=int, default=5, help="of the mask of structN2V")
     one.set_defaults(run=train)
     two = commands.add_parser("predict")
     two.add_argument("--checkpoint", type=Path, required=True)

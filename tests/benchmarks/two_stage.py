@@ -1,0 +1,235 @@
+"""Measures the two-stage pipeline on structured noise beside CAREamics and BM3D: prints markdown tables.
+
+Each case is measured once and kept as JSON in build/benchmarks/two_stage; `table` prints all that are there.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from measure import timed
+from structure import KINDS, STRUCTURED, WHITE, add_noise, fluorescence, kernels, overlap, true_mask, well_oriented
+from support import ROOT, ask, header, load_pair, number, peer_python, say, table
+
+import n2vlib
+from n2vlib.stages import complete_settings, network_config
+from n2vlib.turns import symmetrised
+
+PHOTOGRAPHS = ("camera", "astronaut", "coffee", "chelsea", "moon", "coins")
+KEPT = ROOT / "build" / "benchmarks" / "two_stage"
+AXES = {
+    "horizontal": "horizontal",
+    "vertical": "vertical",
+    "cross": "cross",
+    "blob": "square",
+}  # CAREamics has no other
+CAREAMICS_STEPS = 376  # of batch 8 in 60 s on two cores (`run.py single`: 326 in 52 s)
+DOCUMENTED = dict(base_percentile=50, percentile_decay=1.15, center_ratio_threshold=0.3, max_true_pixels=25)
+
+
+def clean_image(name, side):
+    """Return the middle of a photograph of scikit-image or BSD68 (a number), or of a fluorescence image."""
+    if name.isdigit():
+        image = load_pair(int(name))[0]
+    elif name in PHOTOGRAPHS:
+        image = getattr(skimage.data, name)()
+        image = (image[..., :3].mean(axis=-1) if image.ndim == 3 else image).astype(np.float64)
+    else:
+        image = fluorescence()[name]
+    top, left = (max(0, length // 2 - side // 2) for length in image.shape)
+    return image[top : top + side, left : left + side]
+
+
+def measure(name, side, kind, arguments):
+    """Measure all methods in one case and return a dictionary of plain numbers."""
+    clean = clean_image(name, side)
+    kernel = kernels(kind)[-1 if kind == "blob" else 1]  # lines and crosses of 5 pixels, a blob of 3x3
+    white, structured = noise_levels(name, clean)
+    noisy = add_noise(clean, kernel, arguments.seed, white, structured)
+    span = (
+        255 if name.isdigit() or name in PHOTOGRAPHS else float(np.quantile(clean, 0.999) - np.quantile(clean, 0.001))
+    )
+
+    def decibels(image):
+        return float(n2vlib.psnr(clean, image, span))
+
+    case = dict(image=name, side=side, kind=kind, noisy=decibels(noisy), range=span)
+    first = train(noisy, "stage1", {}, arguments)
+    denoised = first.predict(noisy)
+    measured, masks = learn_masks(noisy, denoised)
+    truth = true_mask(kernel)
+    case["iou"] = {how: float(overlap(mask, truth)) for how, mask in masks.items()}
+    case["oriented"] = {how: well_oriented(mask, truth) for how, mask in masks.items()}
+    case["stage 1"] = decibels(denoised)
+    mask, covariance = masks["flat patches, stage 1"], symmetrised(measured.values)
+    stages = {
+        "structN2V": train(noisy, "stage2", dict(struct_mask=mask), arguments),
+        "recorrupted": train(noisy, "stage2", dict(covariance=covariance), arguments),
+    }
+    case["errors"] = {"stage 1": n2vlib.recorrupted_error(first, noisy, covariance)}
+    for method, denoiser in stages.items():
+        case[method] = decibels(denoiser.predict(noisy))
+        case[f"{method}, self-ensemble"] = decibels(denoiser.predict(noisy, tta=True))
+        case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, covariance)
+        case[f"{method}, steps"] = denoiser.history["steps"][-1]
+    if not arguments.no_peers:
+        with tempfile.TemporaryDirectory() as folder:
+            peers = run_peers(noisy, kernel, kind, (white, structured), Path(folder), arguments)
+            case |= {peer: decibels(image) for peer, image in peers.items()}
+    return case
+
+
+def is_photograph(name):
+    """Return whether an image is a photograph, without noise of its own; else it is fluorescence."""
+    return name.isdigit() or name in PHOTOGRAPHS
+
+
+def noise_levels(name, clean):
+    """Return the deviations of the noise to add: as on all photographs, or in terms of the image's own noise."""
+    if is_photograph(name):
+        return WHITE, STRUCTURED
+    report = n2vlib.noise_report(clean)
+    own = float(np.hypot(report.white_sigma, report.structured_std))
+    return own, 2 * own
+
+
+def train(noisy, stage, structure, arguments):
+    """Train one stage as `run_two_stage` does, for so many steps or seconds."""
+    structure = structure | (dict(strategy=None) if "covariance" in structure else {})
+    config = network_config(complete_settings(), stage, 1, **structure)
+    limits = dict(
+        max_steps=arguments.steps, max_epochs=None, max_seconds=None if arguments.steps else arguments.seconds
+    )
+    return n2vlib.train(noisy, dataclasses.replace(config, **limits, seed=arguments.seed))
+
+
+def learn_masks(noisy, denoised):
+    """Learn the mask in every way; return the covariance measured with stage 1's help, and the masks by name."""
+    raw, guided = (n2vlib.noise_autocovariance(noisy, guide=guide) for guide in (None, denoised))
+    left = n2vlib.noise_autocovariance(denoised)
+    return guided, {
+        "flat patches, raw": n2vlib.structural_mask(raw),
+        "flat patches, stage 1": n2vlib.structural_mask(guided),
+        "rings, raw": n2vlib.ring_mask(raw.values),
+        "rings, stage 1": n2vlib.ring_mask(left.values),
+        "rings, stage 1, as documented": n2vlib.ring_mask(left.values, **DOCUMENTED),
+    }
+
+
+def run_peers(noisy, kernel, kind, levels, folder, arguments):
+    """Return what CAREamics and BM3D make of the image, told the axis, sigma, or true power spectrum."""
+    images, path = {}, folder / "noisy.npy"
+    np.save(path, noisy.astype(np.float32))
+    white, structured = levels
+    power = np.abs(np.fft.fft2(kernel / np.sqrt((kernel**2).sum()), noisy.shape)) ** 2
+    np.save(folder / "power.npy", (white**2 + structured**2 * power) * noisy.size)
+    for told, value in (("sigma", float(np.hypot(white, structured))), ("spectrum", folder / "power.npy")):
+        answer = ask(peer_python("bm3d"), "peer_bm3d.py", value, path)
+        images[f"BM3D, told {told}"] = np.load(answer["results"][0]["file"])
+    if kind in AXES:
+        reach = np.abs(np.argwhere(true_mask(kernel)) - 5).max()
+        limit = (10**6, "--steps", CAREAMICS_STEPS) if arguments.steps else (arguments.seconds,)
+        options = ("--batch", 8, "--threads", torch.get_num_threads(), "--axes", AXES[kind], "--span", 2 * reach + 1)
+        answer = ask(
+            peer_python("careamics"), "peer_careamics.py", "train", "--image", path, "--folder", folder,
+            *options, "--marks", *limit,
+        )  # fmt: skip
+        images["CAREamics, told the axis"] = np.load(answer["marks"][-1]["file"])
+    return images
+
+
+def run(arguments):
+    """Measure the cases that are not there yet."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for side in arguments.sides:
+        for name in arguments.images:
+            for kind in arguments.kinds:
+                path = KEPT / f"{name.replace(' ', '_')}_{side}_{kind}.json"
+                if path.exists() and not arguments.fresh:
+                    continue
+                case, seconds = timed(measure, name, side, kind, arguments)
+                path.write_text(json.dumps(case))
+                say(f"{path.stem}: {seconds:.0f} s, {case}")
+
+
+def print_tables(arguments):
+    """Print the masks and the denoising of all cases measured."""
+    cases = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    names = sorted({case["image"] for case in cases})
+    limit = f"{arguments.steps} steps" if arguments.steps else f"{arguments.seconds} s"
+    header(f"{', '.join(names)}; white {WHITE} + structured {STRUCTURED}; {limit} a stage", arguments)
+    methods = ("noisy", "stage 1", "structN2V", "structN2V, self-ensemble", "recorrupted", "recorrupted, self-ensemble")
+    peers = ("CAREamics, told the axis", "BM3D, told sigma", "BM3D, told spectrum")
+    rows = []
+    for case in cases:
+        row = {"case": f"{case['image']} {case['side']} {case['kind']}"}
+        row |= {method: number(case.get(method)) for method in (*methods, *peers)}
+        errors = case["errors"]
+        row["better by error"] = ", ".join(m for m in ("structN2V", "recorrupted") if errors[m] < errors["stage 1"])
+        rows.append(row)
+    table(rows)
+    rows = []
+    for how in cases[0]["iou"]:
+        row = {"intersection over union of the mask": how}
+        for kind in KINDS:
+            found = [case["iou"][how] for case in cases if case["kind"] == kind]
+            row[kind] = f"{np.mean(found):.2f} ({min(found):.2f})" if found else None
+        every = [case["iou"][how] for case in cases]
+        row["mean (minimum)"] = f"{np.mean(every):.3f} ({min(every):.2f})"
+        oriented = [case["oriented"][how] for case in cases if case["oriented"][how] is not None]
+        row["oriented"] = f"{sum(oriented)} of {len(oriented)}"
+        rows.append(row)
+    table(rows)
+    goals(cases)
+
+
+def goals(cases):
+    """Say for each goal in how many cases it is met, and by how much the worst case misses or passes it."""
+
+    def gaps(method, other, plus, kinds):
+        return [c[method] - c[other] - plus for c in cases if c["kind"] in kinds and c.get(other) is not None]
+
+    lines = ("horizontal", "vertical", "diagonal")
+    checks = {
+        "structN2V above stage 1": gaps("structN2V", "stage 1", 0, KINDS),
+        "structN2V 4 dB above stage 1, lines": gaps("structN2V", "stage 1", 4, lines),
+        "structN2V 2 dB above CAREamics, told the axis": gaps("structN2V", "CAREamics, told the axis", 2, KINDS),
+        "recorrupted above BM3D, told the spectrum": gaps("recorrupted", "BM3D, told spectrum", 0, KINDS),
+        "the same with self-ensemble": gaps("recorrupted, self-ensemble", "BM3D, told spectrum", 0, KINDS),
+    }
+    rows = []
+    for goal, gap in checks.items():
+        met = f"{sum(g >= 0 for g in gap)} of {len(gap)}"
+        worst = number(min(gap)) if gap else None
+        rows.append({"goal": goal, "met": met, "worst (dB)": worst, "mean (dB)": number(np.mean(gap)) if gap else None})
+    table(rows)
+
+
+def main():
+    """Measure, or print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument(
+        "--images", nargs="+", default=PHOTOGRAPHS[:4], help="scikit-image's, BSD68 numbers, fly or jump"
+    )
+    parser.add_argument("--sides", nargs="+", type=int, default=[256, 512])
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--seconds", type=float, default=60, help="of each training, CAREamics' too")
+    parser.add_argument("--steps", type=int, help=f"instead of seconds; CAREamics then takes {CAREAMICS_STEPS}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="measure anew what is there")
+    parser.add_argument("--no-peers", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    (run if arguments.command == "run" else print_tables)(arguments)
+
+
+if __name__ == "__main__":
+    main()
