@@ -3,8 +3,11 @@
 Data flows one way, and the modules are best read in this order: images and stacks (files and shapes),
 data (patches), masking (the blind spot), unet (the network), noise (what it is), losses and training
 (the loop), denoiser and streaming (prediction), plots, explore and live (figures and widgets).
+Structured noise: covariance and structure (what the neighbours share), spectrum (noise of the same kind),
+structn2v (hiding it), tasks (the three ways to learn), two_stage (all in one call; inputs, presets and
+stages are its images and settings).
 bsd68, samples and cells are images to learn with, pretrained are weights to start with; config,
-metrics, device, optimizers, checkpoint, download and intact help them.
+metrics, device, optimizers, turns, checkpoint, download and intact help them.
 """
 
 from .bsd68 import bsd68_test_image, load_bsd68
@@ -13,7 +16,7 @@ from .config import N2VConfig
 from .covariance import noise_autocovariance
 from .data import split_images
 from .denoiser import Denoiser
-from .explore import before_after, explore_masking, explore_stack
+from .explore import before_after, explore_masking, explore_stack, explore_structure
 from .images import load_image
 from .live import train_live
 from .losses import recorrupted_error
@@ -45,6 +48,7 @@ __all__ = [
     "evaluate",
     "explore_masking",
     "explore_stack",
+    "explore_structure",
     "fill_hidden",
     "jump_stack",
     "load_bsd68",

@@ -1,4 +1,4 @@
-"""Pictures under sliders: masking, the images of a stack, before and after."""
+"""Pictures under sliders: masking, the structure of noise, the images of a stack, before and after."""
 
 import ipywidgets as widgets
 import numpy as np
@@ -6,7 +6,8 @@ import torch
 from matplotlib.figure import Figure
 
 from .masking import draw_blind_pixels, replace_blind_pixels
-from .plots import MASKING_SIZE, composite, show_masking, to_png
+from .plots import MASKING_SIZE, STRUCTURE_SIZE, composite, show_masking, show_structure, to_png
+from .structure import ring_mask, structural_mask
 
 
 def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "random")):
@@ -28,6 +29,35 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
         return show_masking(batch[0, 0], masked[0, 0], blind[0, 0], Figure(figsize=MASKING_SIZE, layout="constrained"))
 
     return redrawn(draw, [percentage, strategy])
+
+
+def explore_structure(autocovariance):
+    """Show the mask on the noise's autocorrelation, under a menu for the method and sliders for its settings.
+
+    autocovariance: of `noise_autocovariance`. threshold belongs to the flat patches, percentile (that of the
+    innermost ring) to the rings; size is the side of the square that is looked at, in pixels.
+    Returns the widget.
+    """
+    method = widgets.Dropdown(options=["flat patches", "rings"], description="method")
+    threshold = widgets.FloatSlider(
+        value=0.15, min=0.02, max=0.9, step=0.01, description="threshold", continuous_update=False
+    )
+    percentile = widgets.IntSlider(value=30, min=5, max=95, description="percentile", continuous_update=False)
+    whole = len(autocovariance.values)
+    size = widgets.IntSlider(value=whole, min=3, max=whole, step=2, description="size", continuous_update=False)
+
+    def draw(method, threshold, percentile, size):
+        part = slice((whole - size) // 2, (whole + size) // 2)
+        seen = autocovariance._replace(
+            values=autocovariance.values[part, part],
+            error=np.broadcast_to(autocovariance.error, (whole, whole))[part, part],
+        )
+        flat = method == "flat patches"
+        mask = structural_mask(seen, threshold) if flat else ring_mask(seen.values, percentile, max_true_pixels=None)
+        figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
+        return show_structure(seen.values / seen.values.max(), mask, figure)
+
+    return redrawn(draw, [method, threshold, percentile, size], height=330)
 
 
 def explore_stack(stack, names):

@@ -14,6 +14,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe 
 STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
 PANEL = 3.2  # inches of one image panel
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
+STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
 
 
 def use_style():
@@ -100,7 +101,7 @@ def show_structure(autocorrelation, mask=None, figure=None):
     autocorrelation: (size, size), 1 in the centre, None for the mask alone. mask: boolean, odd-sized,
     or None. figure: None makes a new one. Returns the matplotlib figure.
     """
-    figure = figure or plt.figure(figsize=(1.3 * PANEL, 1.1 * PANEL))
+    figure = figure or plt.figure(figsize=STRUCTURE_SIZE)
     axis = figure.subplots()
     values = np.zeros(mask.shape) if autocorrelation is None else autocorrelation
     reach = [side // 2 + 0.5 for side in values.shape]

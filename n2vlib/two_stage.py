@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from matplotlib.figure import Figure
 
 from .checkpoint import written_beside
 from .covariance import noise_autocovariance
@@ -14,7 +15,7 @@ from .denoiser import Denoiser
 from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
-from .plots import show_structure, to_png
+from .plots import STRUCTURE_SIZE, show_structure, to_png
 from .stages import complete_settings, network_config
 from .structn2v import load_mask
 from .structure import is_compact, ring_mask, structural_mask
@@ -223,7 +224,8 @@ def _write(result, images):
             getattr(result, name).save(folder / f"{name}.pt")
     if result.mask is not None:
         np.save(folder / "mask.npy", result.mask)
-        (folder / "mask.png").write_bytes(to_png(show_structure(result.autocorrelation, result.mask)))
+        figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
+        (folder / "mask.png").write_bytes(to_png(show_structure(result.autocorrelation, result.mask, figure)))
     settings = result.settings | dict(output_dir=str(folder))
     settings["stage2"] = settings["stage2"] | dict(
         mask_file_path=str(settings["stage2"]["mask_file_path"] or "") or None

@@ -1,5 +1,6 @@
 """Structured noise: its autocovariance, the masks made of it, noise drawn from it, and the report."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import skimage.data
@@ -407,3 +408,29 @@ def test_what_is_no_autocovariance_is_refused(use, refused):
     for values in (synthetic((0, 1, 2.0)), -synthetic(), synthetic((0, 1, np.nan)), np.zeros((5, 5))):
         with refused(ValueError, "largest in its centre|above 0 in its centre"):
             use(values)
+
+
+# Pictures
+
+
+def test_the_structure_explorer_redraws_for_its_controls(camera):
+    measured = n2vlib.noise_autocovariance(camera + noise(camera.shape, KERNELS["cross"]))
+    (controls, picture) = n2vlib.explore_structure(measured).children
+    method, threshold, percentile, size = controls.children
+    pictures = [bytes(picture.value)]
+    for widget, value in ((threshold, 0.6), (method, "rings"), (percentile, 90), (size, 5)):
+        widget.value = value
+        pictures.append(bytes(picture.value))
+    assert all(png.startswith(b"\x89PNG") for png in pictures) and len(set(pictures)) == 5
+
+
+def test_the_structure_is_drawn_to_scale():
+    figure = n2vlib.show_structure(synthetic((0, 1, 0.5)), n2vlib.structural_mask(synthetic((0, 1, 0.5))))
+    axis = figure.axes[0]
+    assert axis.images[0].get_extent() == [-5.5, 5.5, 5.5, -5.5] and axis.images[0].get_clim() == (-1, 1)
+    frames = sorted((frame.get_x(), frame.get_y()) for frame in axis.patches)
+    assert frames == [(-1.5, -0.5), (-0.5, -0.5), (0.5, -0.5)]
+    plt.close(figure)
+    figure = n2vlib.show_structure(None, np.ones((1, 3), bool))
+    assert len(figure.axes[0].patches) == 3
+    plt.close(figure)
