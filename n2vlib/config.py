@@ -161,8 +161,10 @@ class N2VConfig:
             self._choice("strategy", FILLS)
             if self.covariance is not None:
                 self._refuse("covariance", "None if there is a struct_mask: pixels are hidden or recorrupted")
-        if self.covariance is not None and self.noise_model is not None:
-            self._refuse("noise_model", "None if there is a covariance")
+        if self.noise_model is not None and (self.covariance is not None or self.struct_mask is not None):
+            self._refuse(
+                "noise_model", "None if there is a struct_mask or a covariance: it counts on independent noise"
+            )
 
     @classmethod
     def paper(cls, **changes):

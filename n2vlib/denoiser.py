@@ -65,21 +65,22 @@ class Denoiser:
     def _predict_page(self, page, tta, draws):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""
         normal = self.normalise(page)
+        turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
         if self.config.covariance is None or draws == 0:
-            return self.denormalise(self._predict_turned(normal, tta).numpy())
+            clean = self._predict_turned(normal, turns) if tta else self._predict_tiles(normal)
+            return self.denormalise(clean.numpy())
         clean, draws = torch.zeros_like(normal), draws or self.config.draws
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
-        for _ in range(draws):
+        for draw in range(draws):
             noise = self.same_noise((1, *normal.shape), generator)[0]
-            clean += self._predict_turned(normal + self.config.recorruption * noise, tta) / draws
+            # Another turn for each draw: the mean over turns comes without more work.
+            some = turns if tta else turns[draw % len(turns) :][:1]
+            clean += self._predict_turned(normal + self.config.recorruption * noise, some) / draws
         return self.denormalise(clean.numpy())
 
-    def _predict_turned(self, normal, tta):
-        """Predict a normalised (C, Y, X) page as it is, or the mean over its flips and turns."""
-        if not tta:
-            return self._predict_tiles(normal)
-        structure = self.config.struct_mask if self.config.covariance is None else self.config.covariance
-        turns, clean = turns_that_keep(structure), torch.zeros_like(normal)
+    def _predict_turned(self, normal, turns):
+        """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
+        clean = torch.zeros_like(normal)
         for turn in turns:
             clean += turn_tensor(self._predict_tiles(turn_tensor(normal, *turn)), *turn, back=True) / len(turns)
         return clean

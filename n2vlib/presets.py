@@ -76,7 +76,7 @@ _STAGE2 = _STAGE | dict(
     patches_per_image=200,
     mask_percentage=10,
     learning_rate=1e-5,
-    use_roi=False,
+    use_roi=True,
     select_background=False,
     mask_source="stage1",
     mask_file_path=None,
@@ -102,10 +102,12 @@ BEST = DOCUMENTED | dict(
     preset="best",
     split_ratio=(1, 0, 0),
     early_stopping=False,
+    tta=True,
     stage1=_STAGE1 | _FAST | dict(mask_strategy="uniform", roi_size=11, mask_percentage=11),
     stage2=_STAGE2
     | _FAST
     | dict(
+        mask_percentage=20,
         mask_method="flat_patches",
         extractor=_EXTRACTOR | dict(base_percentile=30, center_ratio_threshold=0.1, max_true_pixels=None),
     ),

@@ -107,8 +107,14 @@ def complete_settings(config=None):
         )
     if settings["run_stage2"] and stage2["mask_source"] == "file" and stage2["mask_file_path"] is None:
         raise ValueError("mask_source = 'file' needs the file: set stage2's mask_file_path to a saved .npy mask")
-    if stage2["mask_strategy"] not in (0, 1, 2, *NUMBERED):
-        raise ValueError(f"stage2's mask_strategy = {stage2['mask_strategy']!r} is not possible: it must be 0, 1 or 2")
+    for stage in ("stage1", "stage2"):
+        values = settings[stage]
+        kernels = stage == "stage2" or values["mask_center_size"] > 1
+        if kernels and values["mask_strategy"] not in (0, 1, 2, *NUMBERED):
+            strategy = values["mask_strategy"]
+            raise ValueError(
+                f"{stage}'s mask_strategy = {strategy!r} is not possible for kernels: it must be 0, 1 or 2"
+            )
     return settings
 
 

@@ -1,21 +1,18 @@
 """Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
 
 import dataclasses
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from matplotlib.figure import Figure
 
-from .checkpoint import written_beside
 from .covariance import noise_autocovariance
 from .denoiser import Denoiser
 from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
-from .plots import STRUCTURE_SIZE, show_structure, to_png
+from .presets import NUMBERED
+from .run_folder import write_run
 from .stages import complete_settings, network_config
 from .structn2v import load_mask
 from .structure import is_compact, ring_mask, structural_mask
@@ -62,7 +59,8 @@ def run_two_stage(images, config=None, callbacks=()):
     training, Pang et al. 2021) is trained on the original noisy images.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
-    config: a plain dictionary (see `stages`), default {}: both stages with our settings.
+    config: a plain dictionary with any of the names in `presets`, e.g. {"max_seconds": 60, "stage2": {"method":
+        "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
     callbacks: as in `train`, for both stages.
     Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
@@ -88,14 +86,14 @@ def run_two_stage(images, config=None, callbacks=()):
     for message in result.messages:
         warnings.warn(message, stacklevel=2)
     if settings["output_dir"] is not None:
-        _write(result, images)
+        result.folder = write_run(result, images.files)
     return result
 
 
 def _train_stage(stage, parts, settings, callbacks, **structure):
     """Train one stage on the first part, with the second for validation."""
     options, (training, validation, _) = settings[stage], parts
-    if stage == "stage1" and options["mask_center_size"] > 1:
+    if stage == "stage1" and options["mask_strategy"] in (*range(3), *NUMBERED):  # as documented: kernels on a patch
         structure["struct_mask"] = np.pad(np.ones((options["mask_center_size"],) * 2, bool), 1)
     config = network_config(settings, stage, len(training), **structure)
     corners = None
@@ -213,34 +211,3 @@ def _better(result, stack):
         f"{errors['stage1']:.4g}): the images are denoised by stage 1; try stage2's method = {advice}"
     )
     return "stage1"
-
-
-def _write(result, images):
-    """Write models, mask, settings, metrics and denoised images to one folder."""
-    result.folder = folder = Path(result.settings["output_dir"])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("stage1", "stage2"):
-        if getattr(result, name) is not None:
-            getattr(result, name).save(folder / f"{name}.pt")
-    if result.mask is not None:
-        np.save(folder / "mask.npy", result.mask)
-        figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
-        (folder / "mask.png").write_bytes(to_png(show_structure(result.autocorrelation, result.mask, figure)))
-    settings = result.settings | dict(output_dir=str(folder))
-    settings["stage2"] = settings["stage2"] | dict(
-        mask_file_path=str(settings["stage2"]["mask_file_path"] or "") or None
-    )
-    notes = result.metrics | dict(messages=result.messages)
-    (folder / "config.json").write_text(json.dumps(result.settings, indent=2, default=str))
-    (folder / "metrics.json").write_text(json.dumps(notes, indent=2))
-    stack, start = result.denoised.reshape(images.stack.shape), 0
-    for name, count in images.files:
-        _write_tiff(folder / f"{name}.tif", stack[start : start + count])
-        start += count
-
-
-def _write_tiff(path, stack):
-    """Write a stack (N, C, Y, X) as float32 TIFF, with its axes, for ImageJ as far as its format reaches."""
-    kind = dict(imagej=True) if stack.nbytes < 2**32 - 2**25 else dict(bigtiff=True)
-    with written_beside(path) as file:
-        tifffile.imwrite(file, stack.astype(np.float32), photometric="minisblack", metadata={"axes": "TCYX"}, **kind)

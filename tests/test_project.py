@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 # Arrows only point down: a module may import modules that stand later in this list, never earlier.
-ORDER = """two_stage inputs stages presets live explore plots pretrained streaming training losses denoiser tasks
-checkpoint config structure spectrum covariance structn2v data turns stacks intact noise images masking optimizers
-unet device samples bsd68 cells download metrics""".split()
+ORDER = """two_stage run_folder inputs stages presets live explore plots pretrained streaming training losses denoiser
+tasks checkpoint config structure spectrum covariance structn2v data turns stacks intact noise images masking
+optimizers unet device samples bsd68 cells download metrics""".split()
 
 
 def declared():

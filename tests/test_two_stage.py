@@ -22,7 +22,7 @@ QUICK = dict(features=4, patches_per_image=8, patch_size=32)
 def settings(**changes):
     """Settings with which each stage takes two steps; stage1 and stage2 are added to, not replaced."""
     stages = {stage: QUICK | changes.pop(stage, {}) for stage in ("stage1", "stage2")}
-    return dict(num_epochs=1, device="cpu") | stages | changes
+    return dict(num_epochs=1, device="cpu", tta=False) | stages | changes
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def test_both_stages(method, preset, striped, monkeypatch):
     assert result.metrics["denoised_by"] == better
     np.testing.assert_array_equal(result.denoised, getattr(result, f"denoised{better[-1]}"))
     (_, first, _), (images, second, _) = calls
-    assert first.struct_mask is None and first.covariance is None
+    assert first.covariance is None and (first.struct_mask is None) == (preset == "best")
+    if preset == "documented":  # the 3x3 kernel with one blind centre
+        np.testing.assert_array_equal(first.struct_mask, np.pad([[True]], 1))
     assert (second.struct_mask is not None) == (method == "structn2v")
     assert (second.covariance is not None) == (method == "recorrupted")
     # Stage 2 learns from the original noisy images, not from stage 1's output.
@@ -263,6 +265,7 @@ def test_every_setting_has_a_rule():
         ({"run_stage1": False}, "mask_source = 'stage1' needs stage 1"),
         ({"stage2": {"mask_source": "file"}}, "set stage2's mask_file_path"),
         ({"stage2": {"mask_strategy": "median"}}, "stage2's mask_strategy = 'median' is not possible"),
+        ({"stage1": {"mask_center_size": 3}}, "stage1's mask_strategy = 'uniform' is not possible"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(config, message, refused, striped):

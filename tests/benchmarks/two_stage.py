@@ -5,6 +5,7 @@ Each case is measured once and kept as JSON in build/benchmarks/two_stage; `tabl
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import tempfile
@@ -46,12 +47,17 @@ def clean_image(name, side):
     return image[top : top + side, left : left + side]
 
 
-def measure(name, side, kind, arguments):
-    """Measure all methods in one case and return a dictionary of plain numbers."""
+def make(name, side, kind, seed):
+    """Return the clean and the noisy image, the kernel, and the two deviations of the noise."""
     clean = clean_image(name, side)
     kernel = kernels(kind)[-1 if kind == "blob" else 1]  # lines and crosses of 5 pixels, a blob of 3x3
-    white, structured = noise_levels(name, clean)
-    noisy = add_noise(clean, kernel, arguments.seed, white, structured)
+    levels = noise_levels(name, clean)
+    return clean, add_noise(clean, kernel, seed, *levels), kernel, levels
+
+
+def measure(name, side, kind, arguments):
+    """Measure all methods in one case and return a dictionary of plain numbers."""
+    clean, noisy, kernel, levels = make(name, side, kind, arguments.seed)
     span = (
         255 if name.isdigit() or name in PHOTOGRAPHS else float(np.quantile(clean, 0.999) - np.quantile(clean, 0.001))
     )
@@ -59,7 +65,7 @@ def measure(name, side, kind, arguments):
     def decibels(image):
         return float(n2vlib.psnr(clean, image, span))
 
-    case = dict(image=name, side=side, kind=kind, noisy=decibels(noisy), range=span)
+    case = dict(image=name, side=side, kind=kind, noisy=decibels(noisy), range=span, levels=levels)
     first = train(noisy, "stage1", {}, arguments)
     denoised = first.predict(noisy)
     measured, masks = learn_masks(noisy, denoised)
@@ -78,10 +84,6 @@ def measure(name, side, kind, arguments):
         case[f"{method}, self-ensemble"] = decibels(denoiser.predict(noisy, tta=True))
         case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, covariance)
         case[f"{method}, steps"] = denoiser.history["steps"][-1]
-    if not arguments.no_peers:
-        with tempfile.TemporaryDirectory() as folder:
-            peers = run_peers(noisy, kernel, kind, (white, structured), Path(folder), arguments)
-            case |= {peer: decibels(image) for peer, image in peers.items()}
     return case
 
 
@@ -122,40 +124,45 @@ def learn_masks(noisy, denoised):
     }
 
 
-def run_peers(noisy, kernel, kind, levels, folder, arguments):
-    """Return what CAREamics and BM3D make of the image, told the axis, sigma, or true power spectrum."""
-    images, path = {}, folder / "noisy.npy"
-    np.save(path, noisy.astype(np.float32))
-    white, structured = levels
-    power = np.abs(np.fft.fft2(kernel / np.sqrt((kernel**2).sum()), noisy.shape)) ** 2
-    np.save(folder / "power.npy", (white**2 + structured**2 * power) * noisy.size)
-    for told, value in (("sigma", float(np.hypot(white, structured))), ("spectrum", folder / "power.npy")):
-        answer = ask(peer_python("bm3d"), "peer_bm3d.py", value, path)
-        images[f"BM3D, told {told}"] = np.load(answer["results"][0]["file"])
-    if kind in AXES:
-        reach = np.abs(np.argwhere(true_mask(kernel)) - 5).max()
-        limit = (10**6, "--steps", CAREAMICS_STEPS) if arguments.steps else (arguments.seconds,)
-        options = ("--batch", 8, "--threads", torch.get_num_threads(), "--axes", AXES[kind], "--span", 2 * reach + 1)
-        answer = ask(
-            peer_python("careamics"), "peer_careamics.py", "train", "--image", path, "--folder", folder,
-            *options, "--marks", *limit,
-        )  # fmt: skip
-        images["CAREamics, told the axis"] = np.load(answer["marks"][-1]["file"])
-    return images
+def measure_peers(case, arguments):
+    """Return what CAREamics and BM3D reach in the same case, told the axis, sigma, or the true power spectrum."""
+    clean, noisy, kernel, (white, structured) = make(case["image"], case["side"], case["kind"], arguments.seed)
+    images = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path, spectrum = Path(folder) / "noisy.npy", Path(folder) / "power.npy"
+        np.save(path, noisy.astype(np.float32))
+        power = np.abs(np.fft.fft2(kernel / np.sqrt((kernel**2).sum()), noisy.shape)) ** 2
+        np.save(spectrum, (white**2 + structured**2 * power) * noisy.size)
+        for told, value in (("sigma", float(np.hypot(white, structured))), ("spectrum", spectrum)):
+            answer = ask(peer_python("bm3d"), "peer_bm3d.py", value, path)
+            images[f"BM3D, told {told}"] = np.load(answer["results"][0]["file"])
+        if case["kind"] in AXES:
+            options = dict(image=path, folder=folder, batch=8, threads=torch.get_num_threads(), seed=arguments.seed)
+            reach = np.abs(np.argwhere(true_mask(kernel)) - 5).max()
+            options |= dict(axes=AXES[case["kind"]], span=2 * reach + 1, marks=arguments.seconds)
+            if arguments.steps:
+                options |= dict(marks=10**6, steps=CAREAMICS_STEPS)
+            flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+            answer = ask(peer_python("careamics"), "peer_careamics.py", "train", *flags)
+            images["CAREamics, told the axis"] = np.load(answer["marks"][-1]["file"])
+    return {peer: float(n2vlib.psnr(clean, image, case["range"])) for peer, image in images.items()}
 
 
 def run(arguments):
-    """Measure the cases that are not there yet."""
+    """Measure the cases that are not there yet, and the peers where they are missing."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    for side in arguments.sides:
-        for name in arguments.images:
-            for kind in arguments.kinds:
-                path = KEPT / f"{name.replace(' ', '_')}_{side}_{kind}.json"
-                if path.exists() and not arguments.fresh:
-                    continue
-                case, seconds = timed(measure, name, side, kind, arguments)
+    for side, name, kind in itertools.product(arguments.sides, arguments.images, arguments.kinds):
+        path = KEPT / f"{name.replace(' ', '_')}_{side}_{kind}.json"
+        case = json.loads(path.read_text()) if path.exists() and not arguments.fresh else {}
+        parts = {"noisy": lambda c, n=name, s=side, k=kind: measure(n, s, k, arguments)}
+        if not arguments.no_peers:
+            parts["BM3D, told spectrum"] = lambda c: measure_peers(c, arguments)
+        for sign, part in parts.items():
+            if sign not in case:
+                found, seconds = timed(part, case)
+                case |= found
                 path.write_text(json.dumps(case))
-                say(f"{path.stem}: {seconds:.0f} s, {case}")
+                say(f"{path.stem}: {seconds:.0f} s, {found}")
 
 
 def print_tables(arguments):
