@@ -1,6 +1,7 @@
 """Model files: written beside and moved into place, read without ever running code from them."""
 
 import contextlib
+import dataclasses
 import os
 import zipfile
 from pathlib import Path
@@ -109,7 +110,8 @@ def restore_checkpoint(run):
         return
     content, fresh = read_model(path), run.denoiser.content()
     may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
-    changed = [n for n in fresh["config"] if n not in may_differ and content["config"].get(n) != fresh["config"][n]]
+    saved = {field.name: field.default for field in dataclasses.fields(run.config)} | content["config"]
+    changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
     if changed or content["mean"] != fresh["mean"] or "training" not in content:
         what = f"other settings ({', '.join(changed)})" if changed else "other images"
         raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")

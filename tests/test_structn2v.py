@@ -266,6 +266,16 @@ def test_training_with_structure_is_reproducible_and_resumes(tiny, noisy, tmp_pa
         assert torch.equal(one, other)
 
 
+def test_checkpoints_of_before_there_were_structures_can_be_resumed(tiny, noisy, tmp_path):
+    n2vlib.train(noisy[:64, :64], tiny(max_steps=4, steps_per_epoch=2, checkpoint_dir=tmp_path))
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    for name in ("struct_mask", "covariance", "recorruption", "draws"):
+        del content["config"][name]
+    torch.save(content, tmp_path / "last.pt")
+    resumed = n2vlib.train(noisy[:64, :64], tiny(max_steps=6, steps_per_epoch=2, checkpoint_dir=tmp_path), resume=True)
+    assert resumed.history["steps"] == [2, 4, 6]
+
+
 def test_recorrupted_predictions_average_over_draws(untrained, noisy):
     denoiser = untrained(covariance=known_covariance(KERNELS["blob"]))
     page = noisy[:64, :64]
