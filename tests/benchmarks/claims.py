@@ -6,8 +6,8 @@ import time
 import numpy as np
 import torch
 from skimage.transform import downscale_local_mean
-from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, true_mask
-from support import header, number, table
+from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, true_mask
+from support import header, number, say, table
 
 import n2vlib
 
@@ -17,11 +17,6 @@ LENGTH = 1  # of KINDS' lines and crosses: 5 pixels
 def photograph(name):
     """Return a photograph of scikit-image at half its size, float32."""
     return downscale_local_mean(n2vlib.load_image(name).astype(np.float32), (2, 2)).astype(np.float32)
-
-
-def overlap(one, other):
-    """Return the intersection over union of two masks."""
-    return (one & other).sum() / (one | other).sum()
 
 
 def config(arguments, **changes):
@@ -55,59 +50,72 @@ def masks(arguments):
 
 
 def stage2(arguments):
-    """Train stage 2 with one thing changed at a time."""
+    """Train stage 2 on other images, with another mask, and after it stage 1 once more."""
+    _, mask, run, rows = prepared(arguments)
+    first = run("stage 1 alone: Noise2Void", {})
+    second = run("stage 2: structN2V, 10 % hidden, mean fill, the noisy image", dict(struct_mask=mask))
+    for seed in (1, 2):
+        run(f"the same, seed {seed}", dict(struct_mask=mask, seed=seed))
+    run("trained on stage 1's output", dict(struct_mask=mask), first)
+    run("Noise2Void on stage 2's output", {}, second)
+    run("mask of the wrong orientation", dict(struct_mask=mask.T))
+    table(rows)
+
+
+def settings(arguments):
+    """Train stage 2 with one setting changed at a time."""
+    measured, mask, run, rows = prepared(arguments)
+    hide, adam = dict(struct_mask=mask), dict(optimizer="adam", average_weights=0)
+    run("zero fill", hide | dict(strategy="zero"))
+    run("random fill", hide | dict(strategy="random"))
+    for percentage in (5, 20):
+        run(f"{percentage} % hidden", hide | dict(masked_pixel_percentage=percentage))
+    run("patches of 32", hide | dict(patch_size=32))
+    run("patches of 32, 16 in a step", hide | dict(patch_size=32, batch_size=16))
+    run("features 32", hide | dict(num_channels_init=32))
+    run("num_layers 3", hide | dict(depth=3))
+    run("not turned or flipped", hide | dict(augment=False))
+    for rate in (1e-3, 1e-4, 1e-5):
+        run(f"optimizer adam, learning rate {rate:g}", hide | adam | dict(learning_rate=rate))
+    for strength in (0.5, 0.25, 1.0):
+        run(f"recorrupted, a = {strength}", dict(covariance=measured.values, recorruption=strength))
+    table(rows)
+
+
+def prepared(arguments):
+    """Return the noise of a noisy photograph, its mask, a function that trains and measures, and the list it fills."""
     clean, rows = photograph(arguments.image), []
     kernel = kernels(arguments.kind)[0 if arguments.kind == "blob" else LENGTH]
     noisy = add_noise(clean, kernel, arguments.seed).astype(np.float32)
     measured = n2vlib.noise_autocovariance(noisy)
-    mask = n2vlib.structural_mask(measured)
-    base, adam = dict(struct_mask=mask, masked_pixel_percentage=10), dict(optimizer="adam", average_weights=0)
 
-    def run(name, changes, train_on=noisy, predict_from=noisy):
+    def run(name, changes, image=noisy):
+        """Train on an image, denoise it, and note the PSNR and the seconds."""
+        hidden = dict(masked_pixel_percentage=10) if "struct_mask" in changes else {}
         start = time.perf_counter()
-        denoiser = n2vlib.train(train_on, config(arguments, **changes))
-        result = denoiser.predict(predict_from)
-        rows.append({"setting": name, "PSNR": number(n2vlib.psnr(clean, result))})
-        rows[-1]["seconds"] = number(time.perf_counter() - start, 0)
-        print(rows[-1], flush=True)
-        return result
+        denoised = n2vlib.train(image, config(arguments, **(hidden | changes))).predict(image)
+        row = {"setting": name, "PSNR": number(n2vlib.psnr(clean, denoised))}
+        rows.append(row | {"seconds": number(time.perf_counter() - start, 0)})
+        say(rows[-1])
+        return denoised
 
-    first = run("stage 1 alone: Noise2Void", {})
-    second = run("stage 2: structN2V, 10 % hidden, mean fill, the noisy image", base)
-    for seed in (1, 2):
-        run(f"the same, seed {seed}", base | dict(seed=seed))
-    run("trained on stage 1's output", base, first, first)
-    run("Noise2Void on stage 2's output", {}, second, second)
-    run("mask of the wrong orientation", base | dict(struct_mask=mask.T))
-    run("zero fill", base | dict(strategy="zero"))
-    run("random fill", base | dict(strategy="random"))
-    for percentage in (5, 20):
-        run(f"{percentage} % hidden", base | dict(masked_pixel_percentage=percentage))
-    run("patches of 32", base | dict(patch_size=32))
-    run("patches of 32, 16 in a step", base | dict(patch_size=32, batch_size=16))
-    run("features 32", base | dict(num_channels_init=32))
-    run("num_layers 3", base | dict(depth=3))
-    run("not turned or flipped", base | dict(augment=False))
-    for rate in (1e-3, 1e-4, 1e-5):
-        run(f"optimizer adam, learning rate {rate:g}", base | adam | dict(learning_rate=rate))
-    recorrupted = dict(covariance=measured.values)
-    for strength in (0.5, 0.25, 1.0):
-        run(f"recorrupted, a = {strength}", recorrupted | dict(recorruption=strength))
-    table(rows)
+    return measured, n2vlib.structural_mask(measured), run, rows
 
 
 def main():
     """Run the measurements that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("masks", "stage2"))
+    parser.add_argument("what", choices=("masks", "stage2", "settings"))
     parser.add_argument("--image", default="camera", help="a photograph of scikit-image")
     parser.add_argument("--kind", default="horizontal", choices=KINDS)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    {"masks": masks, "stage2": stage2}[arguments.what](arguments)
-    header(f"{arguments.image} at half size, white noise {WHITE} + structured noise {STRUCTURED}, not clipped", arguments)
+    {"masks": masks, "stage2": stage2, "settings": settings}[arguments.what](arguments)
+    header(
+        f"{arguments.image} at half size, white noise {WHITE} + structured noise {STRUCTURED}, not clipped", arguments
+    )
 
 
 if __name__ == "__main__":
