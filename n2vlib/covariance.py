@@ -56,7 +56,7 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
         noise, shared = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
         if len(noise) == 0:
             continue
-        products = products + _lag_products(noise, size).sum(axis=0)
+        products = products + lag_products(noise, size).sum(axis=0)
         moments = moments + _detail_moments(noise).sum(axis=2)
         variance = np.square(noise).mean(axis=(1, 2))
         cut += len(noise) * variance.max() / variance.mean()
@@ -163,7 +163,7 @@ def _detrended(windows, basis):
     return pixels - pixels @ basis @ basis.T
 
 
-def _lag_products(noise, size):
+def lag_products(noise, size):
     """Sum the products of all pixel pairs at each distance, of patches (K, patch, patch): (K, size, size)."""
     padded = scipy.fft.next_fast_len(noise.shape[-1] + size // 2, real=True)  # keeps opposite borders apart
     power = np.abs(scipy.fft.rfft2(noise, (padded, padded))) ** 2

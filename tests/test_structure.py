@@ -13,7 +13,7 @@ from scipy.signal import correlate2d
 from structured_noise import KERNELS, RINGS, known_covariance, noise, true_mask
 
 import n2vlib
-from n2vlib.covariance import Autocovariance, _lag_products
+from n2vlib.covariance import Autocovariance, lag_products
 
 
 def overlap(mask, truth):
@@ -73,7 +73,7 @@ def test_the_error_is_how_much_white_noise_scatters():
 def test_products_at_each_distance_are_summed_over_the_pairs_inside_a_patch():
     grain = np.random.default_rng(0).normal(size=(3, 24, 24))
     expected = [correlate2d(patch, patch)[18:29, 18:29] for patch in grain]
-    np.testing.assert_allclose(_lag_products(grain, 11), expected, atol=1e-9)
+    np.testing.assert_allclose(lag_products(grain, 11), expected, atol=1e-9)
 
 
 def test_the_autocovariance_is_symmetric_and_follows_the_intensity(camera):
