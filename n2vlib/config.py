@@ -108,6 +108,8 @@ class N2VConfig:
             value = getattr(self, field.name)
             if hasattr(value, "tolist"):
                 object.__setattr__(self, field.name, value.tolist())  # how a frozen object sets its own fields
+        if isinstance(self.noise_sigma, list):  # as JSON has it
+            object.__setattr__(self, "noise_sigma", tuple(self.noise_sigma))
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             object.__setattr__(self, "max_epochs", 100)
         if self.strategy is None:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from .metrics import psnr
 
@@ -113,6 +114,8 @@ def show_structure(autocorrelation, mask=None, figure=None):
         axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
     axis.set_xlabel("distance along x (pixels)")
     axis.set_ylabel("along y (pixels)")
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.set_major_locator(MaxNLocator(5, integer=True))  # distances are whole pixels
     return figure
 
 

@@ -29,7 +29,9 @@ def test_weights_are_small_and_each_has_its_record():
         told = {"sha256", "data", "config", "steps", "training_seconds", "hardware", "software", "command", "psnr"}
         assert told <= set(record)
         assert record["command"].startswith("python tests/benchmarks/bsd68.py ")
-        assert record["command"].endswith(f" train {path.stem}")
+        steps = [record["command"] for record in (*record.get("before", []), record)]
+        assert [command.split()[-2:] for command in steps][0] == ["train", path.stem]
+        assert all(command.endswith(f" tune {path.stem}") for command in steps[1:])
         assert len(record["psnr"]) == len(record["psnr_tta"]) == len(record["ssim"]) == 68
 
 
@@ -68,7 +70,9 @@ def test_weights_travel_with_the_wheel(tmp_path):
     assert built.returncode == 0, built.stderr
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "installed")
-    code = f"import n2vlib; print([n2vlib.load_pretrained(n).config.seed for n in {NAMES}], n2vlib.__file__)"
+    code = (
+        f"import n2vlib; print([n2vlib.load_pretrained(n).config.num_channels_init for n in {NAMES}], n2vlib.__file__)"
+    )
     here = dict(cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")})
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **here)
-    assert run.stdout.startswith("[0, 0, 0]") and str(tmp_path) in run.stdout, run.stderr
+    assert run.stdout.startswith("[32, 32, 32]") and str(tmp_path) in run.stdout, run.stderr
