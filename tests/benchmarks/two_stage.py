@@ -119,7 +119,7 @@ def learn_masks(noisy, denoised):
         "flat patches, raw": n2vlib.structural_mask(raw),
         "flat patches, stage 1": n2vlib.structural_mask(guided),
         "rings, raw": n2vlib.ring_mask(raw.values),
-        "rings, stage 1": n2vlib.ring_mask(left.values),
+        "rings, stage 1": n2vlib.ring_mask(left.values, 50, max_true_pixels=None),  # as run_two_stage has it
         "rings, stage 1, as documented": n2vlib.ring_mask(left.values, **DOCUMENTED),
     }
 
