@@ -39,7 +39,7 @@ def masks(arguments):
             "flat_patches, background from stage 1": n2vlib.structural_mask(guided),
             "flat_patches, stage 1's output": n2vlib.structural_mask(denoised),
             "rings, noisy image": n2vlib.ring_mask(raw.values),
-            "rings, stage 1's output": n2vlib.ring_mask(denoised.values),
+            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(denoised.values, 50, max_true_pixels=None),
             "rings as documented, noisy image": n2vlib.ring_mask(raw.values, **documented),
             "rings as documented, stage 1's output": n2vlib.ring_mask(denoised.values, **documented),
         }
