@@ -6,9 +6,8 @@ import math
 import reprlib
 from pathlib import Path
 
+from . import structn2v
 from .covariance import checked_covariances
-from .structn2v import STRATEGIES as FILLS
-from .structn2v import checked_mask
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
@@ -28,15 +27,17 @@ class N2VConfig:
         batch_size: patches in one step.
         augment: flips and quarter turns of each patch, each with probability 0.5.
     Blind spots
-        masked_pixel_percentage: share of blind pixels in PERCENT: 0.2 means 0.2 %, that is 0.002
-            of all pixels (often misread as a fraction). One blind pixel is drawn in each box of
-            side round(sqrt(100 / masked_pixel_percentage)), so at most 44 %.
+        masked_pixel_percentage: share of blind pixels in PERCENT: 0.2 means 0.2 %, that is 0.002 of all pixels (often
+            misread). One blind pixel is drawn in each box of side round(sqrt(100 / percentage)), so at most 44 %.
         roi_size: odd side, in pixels, of the window in which the replacement value is looked for.
-        strategy: what replaces a blind pixel: "uniform" (a random neighbour of the roi), "median"
-            (of the roi, N2V2), "mean" (of the roi), "zero" (0 in normalised units: the image
-            mean), "random" (a random pixel of the patch). Never a pixel that is blind itself, but
-            for "uniform_withCP", the authors' way: the centre pixel is in the draw as well.
-            Default "uniform", with n2v2 "median".
+        strategy: what replaces a blind pixel: "uniform" (a random neighbour of the roi), "median" (of the roi, N2V2),
+            "mean" (of the roi), "zero" (0 in normalised units: the image mean), "random" (a random pixel of the
+            patch). Never a pixel that is blind itself, but for "uniform_withCP", the authors' way: the centre
+            pixel is in the draw as well. Default "uniform", with n2v2 "median", with a struct_mask "mean".
+    Structured noise (one of the first two)
+        struct_mask: odd-sized, boolean, True where the noise is that of the centre: hidden with it (structN2V).
+        covariance: of the noise at each distance, (size, size) or (C, size, size), intensity units squared: patches
+            are recorrupted by recorruption times such noise, predictions average over draws of it (Pang et al. 2021).
     Network
         depth: number of poolings of the U-Net; num_channels_init: its width, doubled per pooling.
         independent_channels: one network per channel, so that no channel influences another.
@@ -47,11 +48,9 @@ class N2VConfig:
         learning_rate: the highest rate of the schedule; lr_scheduler: "cosine" (falls to 0 just
             when the training ends) or "plateau" (ReduceLROnPlateau on the validation loss).
         steps_per_epoch: an epoch is this number of steps, whatever the size of the data.
-        max_epochs, max_steps, max_seconds: whichever limit is reached first ends the training
-            (None: no such limit; all None: 100 epochs). A time budget depends on the machine's mood: only max_steps
-            and max_epochs give the same weights twice.
-        average_weights: decay of the running average of the weights, which is what the training
-            returns (0: the last weights).
+        max_epochs, max_steps, max_seconds: whichever is reached first ends the training (None: no such limit; all
+            None: 100 epochs). Only max_steps and max_epochs give the same weights twice, a time budget does not.
+        average_weights: decay of the running average of weights that the training returns (0: the last weights).
     Noise model
         noise_model: None (Noise2Void as published), "gaussian" or "poisson_gaussian": predict a
             mean and a variance, and combine them with the noisy pixel (Laine et al., 2019).
@@ -108,8 +107,6 @@ class N2VConfig:
             value = getattr(self, field.name)
             if hasattr(value, "tolist"):
                 object.__setattr__(self, field.name, value.tolist())  # how a frozen object sets its own fields
-        if isinstance(self.noise_sigma, list):  # as JSON has it
-            object.__setattr__(self, "noise_sigma", tuple(self.noise_sigma))
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             object.__setattr__(self, "max_epochs", 100)
         if self.strategy is None:
@@ -153,14 +150,14 @@ class N2VConfig:
             self._refuse("checkpoint_dir", "a folder or None")
 
     def _check_structure(self):
-        for name, check in (("struct_mask", checked_mask), ("covariance", checked_covariances)):
+        for name, check in (("struct_mask", structn2v.checked_mask), ("covariance", checked_covariances)):
             value = getattr(self, name)
             try:
                 None if value is None else check(value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name} = {SHORT.repr(value)} is not possible: {error}") from error
         if self.struct_mask is not None:
-            self._choice("strategy", FILLS)
+            self._choice("strategy", structn2v.STRATEGIES)
             if self.covariance is not None:
                 self._refuse("covariance", "None if there is a struct_mask: pixels are hidden or recorrupted")
         if self.noise_model is not None and (self.covariance is not None or self.struct_mask is not None):
