@@ -6,8 +6,9 @@ import math
 import reprlib
 from pathlib import Path
 
-from . import structn2v
 from .covariance import checked_covariances
+from .structn2v import STRATEGIES as FILLS
+from .structn2v import checked_mask
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 NOISE_MODELS = (None, "gaussian", "poisson_gaussian")
@@ -150,14 +151,14 @@ class N2VConfig:
             self._refuse("checkpoint_dir", "a folder or None")
 
     def _check_structure(self):
-        for name, check in (("struct_mask", structn2v.checked_mask), ("covariance", checked_covariances)):
+        for name, check in (("struct_mask", checked_mask), ("covariance", checked_covariances)):
             value = getattr(self, name)
             try:
                 None if value is None else check(value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name} = {SHORT.repr(value)} is not possible: {error}") from error
         if self.struct_mask is not None:
-            self._choice("strategy", structn2v.STRATEGIES)
+            self._choice("strategy", FILLS)
             if self.covariance is not None:
                 self._refuse("covariance", "None if there is a struct_mask: pixels are hidden or recorrupted")
         if self.noise_model is not None and (self.covariance is not None or self.struct_mask is not None):
