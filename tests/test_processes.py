@@ -57,6 +57,7 @@ number = torch.distributed.get_rank()
 images = numpy.load("images.npy")
 config = n2vlib.N2VConfig(**{settings}, checkpoint_dir="checkpoints")
 n2vlib.train(images, config, validation=images).save(f"model{{number}}.pt")
+torch.distributed.barrier()
 torch.distributed.destroy_process_group()
 """
 
