@@ -38,10 +38,12 @@ RECIPES = {
     "bsd68_noise2void": dict(max_steps=14000, strategy="uniform_withCP", roi_size=5),
     "bsd68_n2v2": dict(max_steps=14000, n2v2=True, roi_size=5),
     "bsd68_noise_model": dict(max_steps=40000, noise_model="gaussian"),
+    "bsd68_recorrupted": dict(max_steps=12000, batch_size=8, learning_rate=1e-3),  # and the noise's covariance
 }
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
 TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 8000))}
+BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
 SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
 STUDY = {
@@ -65,7 +67,11 @@ FILTERS = {
 
 def train(arguments):
     """Train one row of the table and write its weights and record."""
-    make(arguments, RECIPES[arguments.name])
+    settings, start = RECIPES[arguments.name], BEGIN_WITH.get(arguments.name)
+    if arguments.name == "bsd68_recorrupted":  # the noise level is measured on the images too, by the network of row 3
+        measured = n2vlib.blind_sigma(n2vlib.load_pretrained("bsd68_noise_model"), n2vlib.load_bsd68(seed=0).train)
+        settings = settings | dict(covariance=np.pad([[float(measured[0]) ** 2]], 1).tolist())
+    make(arguments, settings, start and n2vlib.load_pretrained(start))
 
 
 def tune(arguments):
@@ -104,7 +110,7 @@ def make(arguments, settings, start=None):
         **scores,
     )
     if start is not None:
-        first = n2vlib.pretrained_record(arguments.name)
+        first = n2vlib.pretrained_record(BEGIN_WITH.get(arguments.name, arguments.name))
         record["before"] = [*first.get("before", []), training_before(first)]
     write(path.with_suffix(".json"), record)
     say(f"{arguments.name}: {record['training_seconds']} s of training, evaluation {prediction:.0f} s")
@@ -125,10 +131,17 @@ def all_seconds(record):
 def evaluate(images, denoiser):
     """Return the metrics of each test image, without and with self-ensemble, and the seconds of a prediction."""
     scores = {}
-    for suffix, tta in (("", False), ("_tta", True)):
-        results, seconds = zip(*(timed(denoiser.predict, noisy, tta=tta) for noisy in images.noisy))
+    for suffix, how in passes(denoiser).items():
+        results, seconds = zip(*(timed(denoiser.predict, noisy, **how) for noisy in images.noisy))
         scores |= {name + suffix: values for name, values in entry(images, results, seconds).items()}
     return scores
+
+
+def passes(denoiser):
+    """Return, by suffix in the record, how to predict with one pass of the network and with eight."""
+    if denoiser.config.covariance is None:
+        return {"": dict(tta=False), "_tta": dict(tta=True)}
+    return {"": dict(draws=1), "_tta": dict(draws=8)}  # each draw of the noise in another of the 8 turns
 
 
 def classical(arguments):
@@ -164,8 +177,8 @@ def seconds(arguments):
     for name in RECIPES:
         denoiser, record = n2vlib.load_pretrained(name), n2vlib.pretrained_record(name)
         denoiser.predict(noisy[0])  # the first one is slower
-        for suffix, tta in (("", False), ("_tta", True)):
-            times = [timed(denoiser.predict, image, tta=tta)[1] for image in noisy]
+        for suffix, how in passes(denoiser).items():
+            times = [timed(denoiser.predict, image, **how)[1] for image in noisy]
             record["seconds" + suffix] = np.round(times, 4).tolist()
         record["seconds_hardware"] = circumstances()["hardware"]
         write(arguments.folder / f"{name}.json", record)
@@ -259,7 +272,7 @@ def main():
     commands = parser.add_subparsers(required=True, metavar="command")
     for task in (train, tune):
         command = commands.add_parser(task.__name__, help=task.__doc__)
-        command.add_argument("name", choices=RECIPES)
+        command.add_argument("name", choices=RECIPES if task is train else TUNING)
         command.set_defaults(run=task)
     commands.add_parser("classical", help=classical.__doc__).set_defaults(run=classical)
     commands.add_parser("seconds", help=seconds.__doc__).set_defaults(run=seconds)
