@@ -12,12 +12,9 @@ BSD68 is looked for as everywhere in n2vlib: N2VLIB_DATA, or the authors' archiv
 
 import argparse
 import dataclasses
-import datetime
 import hashlib
 import json
 import os
-import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +23,7 @@ import numpy as np
 import torch
 from measure import timed
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
-from support import ROOT, SIGMA, commit, find_data, header, processor, run_bm3d, say, table
+from support import ROOT, SIGMA, circumstances, find_data, header, run_bm3d, say, table
 
 import n2vlib
 from n2vlib.checkpoint import written_beside
@@ -198,16 +195,6 @@ def seconds_of_others(arguments, noisy):
 def source(images):
     """Return where images come from, without this machine's folder."""
     return images.source.replace(str(os.environ.get("N2VLIB_DATA")), "N2VLIB_DATA")
-
-
-def circumstances():
-    """Return how and where a record was made."""
-    return dict(
-        command="python tests/benchmarks/bsd68.py " + " ".join(sys.argv[1:]),
-        hardware=f"{processor()}, {torch.get_num_threads()} threads",
-        software=f"Python {platform.python_version()}, torch {torch.__version__}, {commit()}",
-        date=str(datetime.date.today()),
-    )
 
 
 def write(path, record):

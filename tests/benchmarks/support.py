@@ -119,6 +119,16 @@ def header(data, arguments):
     print(f"- command: `python tests/benchmarks/{script} {' '.join(map(quoted, sys.argv[1:]))}`\n")
 
 
+def circumstances():
+    """Return how and where a record was made."""
+    return dict(
+        command=" ".join(["python", f"tests/benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        hardware=f"{processor()}, {torch.get_num_threads()} threads",
+        software=f"Python {platform.python_version()}, torch {torch.__version__}, {commit()}",
+        date=str(datetime.date.today()),
+    )
+
+
 def processor():
     """Return what computes here, in words."""
     cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
