@@ -194,3 +194,16 @@ class Denoiser:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
+
+
+def copy_weights(start, network):
+    """Give a network the weights of the Denoiser that a training starts from."""
+    if not isinstance(start, Denoiser):
+        raise TypeError(f"start is a {type(start).__name__}: give a Denoiser, such as Denoiser.load(path) returns")
+    try:
+        network.load_state_dict(start.network.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "start is another network than the config describes: use the same depth, num_channels_init, n2v2, "
+            "noise_model, independent_channels and number of channels"
+        ) from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 from .checkpoint import restore_checkpoint, write_checkpoint
 from .config import N2VConfig
 from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches, split_images
-from .denoiser import Denoiser
-from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number
+from .denoiser import Denoiser, copy_weights
+from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number, quickest_threads
 from .images import to_stack
 from .losses import blind_loss, measure_leak, validation_loss
 from .noise import estimate_noise
@@ -61,13 +62,16 @@ def train(
     if process_number() > 0:  # draws patches of its own
         for generator in (run.crops, run.masks):
             generator.manual_seed(config.seed + process_number() + run.step)
+    # Steps that are counted must be the same again, so these keep the threads; a budget of time takes the quickest.
+    threads = quickest_threads(run.rehearse) if config.max_seconds and run.device.type == "cpu" else nullcontext()
     stopped = False
     try:
-        while not (stopped or run.finished()):
-            stopped = _train_epoch(run, callbacks)
-            if config.checkpoint_dir is not None and not stopped and process_number() == 0:
-                run.denoiser.leak = measure_leak(run)
-                write_checkpoint(run)
+        with threads:
+            while not (stopped or run.finished()):
+                stopped = _train_epoch(run, callbacks)
+                if config.checkpoint_dir is not None and not stopped and process_number() == 0:
+                    run.denoiser.leak = measure_leak(run)
+                    write_checkpoint(run)
     except KeyboardInterrupt:
         pass  # came during validation or a checkpoint: what was learned is kept all the same
     run.denoiser.leak = measure_leak(run)
@@ -109,7 +113,7 @@ class Run:
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
         if start is not None:
-            _copy_weights(start, self.network)
+            copy_weights(start, self.network)
         self.trained = all_processes(self.network)
         averaged = running_average(config.average_weights) if config.average_weights else None
         self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
@@ -137,6 +141,15 @@ class Run:
         corners = self.corners if images is self.training else None
         return self.denoiser.normalise(crop_patches(*images, self.config, generator, corners)).to(self.device)
 
+    def rehearse(self):
+        """Do the work of a step on an empty batch, and learn nothing."""
+        side = self.config.patch_size
+        empty = torch.zeros(self.config.batch_size, len(self.denoiser.mean), side, side, device=self.device)
+        with fast_numbers(self.device):
+            output = self.network(empty.contiguous(memory_format=torch.channels_last))
+        output.float().sum().backward()
+        self.network.zero_grad()
+
     def fraction(self):
         """Return how much of the training is done, 0 to 1, by whichever limit comes first."""
         limits = (
@@ -154,18 +167,6 @@ class Run:
     def finished(self):
         """Return whether a limit is reached."""
         return self.fraction() >= 1
-
-
-def _copy_weights(start, network):
-    if not isinstance(start, Denoiser):
-        raise TypeError(f"start is a {type(start).__name__}: give a Denoiser, such as Denoiser.load(path) returns")
-    try:
-        network.load_state_dict(start.network.state_dict())
-    except RuntimeError as error:
-        raise ValueError(
-            "start is another network than the config describes: use the same depth, num_channels_init, n2v2, "
-            "noise_model, independent_channels and number of channels"
-        ) from error
 
 
 def _train_epoch(run, callbacks):

@@ -21,6 +21,7 @@ import n2vlib
 from n2vlib import Denoiser, N2VConfig, train, training
 from n2vlib.config import STRATEGIES
 from n2vlib.data import channel_statistics, crop_patches, split_images
+from n2vlib.device import quickest_threads
 from n2vlib.losses import blind_loss, measure_leak
 from n2vlib.optimizers import Muon, orthogonalise
 from n2vlib.training import Run, _train_epoch, _train_step
@@ -77,6 +78,25 @@ n2vlib.train(numpy.load({str(tmp_path / "image.npy")!r}), config).save(sys.argv[
     assert [process.wait() for process in running] == [0, 0]
     one, two = (weights(Denoiser.load(file)) for file in files)
     assert same_weights(one, two)
+
+
+@pytest.mark.parametrize("quick", [1, 2])
+def test_the_quickest_number_of_threads_is_taken_and_put_back(quick):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with quickest_threads(lambda: time.sleep(0.001 if torch.get_num_threads() == quick else 0.02)):
+            assert torch.get_num_threads() == quick
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_rehearsal_teaches_nothing(image, tiny):
+    run, fresh = (Run(image[None, None], None, tiny()) for _ in range(2))
+    run.rehearse()
+    assert _train_step(run) == _train_step(fresh)
+    assert same_weights(run.network.state_dict(), fresh.network.state_dict())
 
 
 def test_the_callers_random_numbers_and_image_are_left_alone(image, tiny):
