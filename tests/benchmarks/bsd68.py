@@ -6,6 +6,7 @@
     python tests/benchmarks/bsd68.py seconds                   # times predictions anew, on a machine at rest
     python tests/benchmarks/bsd68.py table                     # evaluates all weights on all 68 images
     python tests/benchmarks/bsd68.py study                     # what mattered: short trainings that differ in one thing
+    python tests/benchmarks/bsd68.py leaks                     # how far a blind prediction and a constant leak can come
 
 BSD68 is looked for as everywhere in n2vlib: N2VLIB_DATA, or the authors' archive is downloaded.
 """
@@ -239,6 +240,20 @@ def study(arguments):
     table([row | {key: f"{row[key]:.3f}" for key in ("psnr", "tta", "leak")} for row in rows])
 
 
+def leaks(arguments):
+    """Mix the blind mean of the noise model's network with the noisy image, and print the PSNR of each share."""
+    images, denoiser = n2vlib.load_bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model")
+    shares, values = (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24), []
+    for clean, noisy in zip(images.clean, images.noisy):
+        clean, noisy = (image[: len(image) // 4 * 4, : image.shape[1] // 4 * 4] for image in (clean, noisy))
+        with torch.no_grad():
+            blind = denoiser.denormalise(denoiser.network(denoiser.normalise(noisy[None])[None])[0, :1].numpy())[0]
+        values.append([n2vlib.psnr(clean, (1 - share) * blind + share * noisy) for share in shares])
+    arguments.seed = 0
+    header(f"{len(values)} test images of BSD68, mean PSNR (dB)", arguments)
+    table([{"share of the noisy pixel": w, "PSNR": f"{v:.2f}"} for w, v in zip(shares, np.mean(values, axis=0))])
+
+
 def row(name, scores, suffix="", training=None):
     """Return one row of the table: means over the images."""
     mean = {key: float(np.mean(scores[key + suffix])) for key in ("psnr", "scale_invariant_psnr", "ssim", "seconds")}
@@ -264,7 +279,8 @@ def main():
     commands.add_parser("classical", help=classical.__doc__).set_defaults(run=classical)
     commands.add_parser("seconds", help=seconds.__doc__).set_defaults(run=seconds)
     commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
-    commands.add_parser("study", help=study.__doc__).set_defaults(run=study)
+    for task in (study, leaks):
+        commands.add_parser(task.__name__, help=task.__doc__).set_defaults(run=task)
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
