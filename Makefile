@@ -56,7 +56,7 @@ slides: setup  ## make slides of all notebooks in build/slides, that work withou
 student: setup  ## write the notebooks without the solutions of their tasks to build/student
 	$(PY) tests/make_student.py
 
-picture: setup  ## make the picture of the README anew (about five minutes)
+picture: setup  ## make the picture of the README anew (about two minutes)
 	$(PY) tests/make_picture.py
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
