@@ -11,10 +11,12 @@ import nbformat
 import numpy as np
 import pytest
 import tifffile
+import torch
 from make_picture import noisy_photograph
 
 import n2vlib
 from n2vlib.stages import complete_settings
+from n2vlib.unet import build_network
 
 ROOT = Path(__file__).parents[1]
 README, COURSE = (ROOT / "README.md").read_text(), (ROOT / "notebooks" / "README.md").read_text()
@@ -97,6 +99,36 @@ def test_the_troubleshooting_names_what_there_is():
             n2vlib.N2VConfig(**({name: eval(value)} if value else {}))
         else:
             assert name in parameters if value else hasattr(n2vlib, name), code
+
+
+def kept_for_gradients(config):
+    """Return how many numbers a training step keeps for its gradients."""
+    kept = []
+
+    def note(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    patches = torch.zeros(config.batch_size, 1, config.patch_size, config.patch_size)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        build_network(config, channels=1)(patches)
+    return sum(kept)
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 2}, {"patch_size": 32}, {"num_channels_init": 8}], ids=str)
+def test_each_advice_on_memory_halves_it(change):
+    assert kept_for_gradients(n2vlib.N2VConfig(**change)) < 0.55 * kept_for_gradients(n2vlib.N2VConfig())
+
+
+def test_the_advice_on_axes_helps(tmp_path, tiny, refused):
+    stack = np.random.default_rng(0).normal(size=(2, 3, 32, 40)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "stack.tiff", stack, photometric="minisblack")
+    with refused(ValueError, match="axes="):
+        n2vlib.read_stack(tmp_path / "stack.tiff")
+    assert n2vlib.read_stack(tmp_path / "stack.tiff", axes="CTYX")[0].shape == (3, 2, 32, 40)
+    colours = np.moveaxis(stack[0], 0, -1)
+    denoiser = n2vlib.train(colours, tiny(max_steps=1), channel_axis=-1)
+    assert denoiser.predict(colours, channel_axis=-1).shape == (32, 40, 3)
 
 
 def test_each_figure_of_the_results_stands_in_the_benchmarks():
