@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test lint lock notebooks slides student benchmark clean
+.PHONY: help setup demo lab test lint lock notebooks slides student picture benchmark clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile
@@ -55,6 +55,9 @@ slides: setup  ## make slides of all notebooks in build/slides, that work withou
 
 student: setup  ## write the notebooks without the solutions of their tasks to build/student
 	$(PY) tests/make_student.py
+
+picture: setup  ## make the picture of the README anew (about two minutes)
+	$(PY) tests/make_picture.py
 
 benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done

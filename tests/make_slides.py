@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SLIDES = ROOT / "tests" / "slides"
 WIDGET, HIDE = "application/vnd.jupyter.widget-view+json", "hide-code"
 MARKS = (BEGIN, PLACEHOLDER, END)  # of the student version
-FULL = 780  # pixels; a slide has 720, and what is a little too tall is drawn a little smaller (slides.js)
+FULL = 800  # pixels; a slide has 720, and what is a little too tall is drawn a little smaller (slides.js)
 COPIED = {
     "reveal.js/dist": "reveal",
     "reveal.js/plugin/notes": "reveal/plugin/notes",

@@ -1,6 +1,7 @@
-const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2, 1.8, 1.6, 1.4, 1.3];
+const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2, 1.8, 1.6, 1.4, 1.3], CODE = [26, 24, 22, 20, 18, 17];
 
-// Pictures get as large as fits. What is too tall even so is drawn smaller, and if that is not enough it can be scrolled.
+// Pictures get as large as fits, then the letters of code and printed text, of which no line may be cut off.
+// What is too tall even so is drawn smaller, and if that is not enough it can be scrolled.
 function fit(slide) {
   const box = slide && slide.querySelector(":scope > .fit");
   if (!box) return;
@@ -10,6 +11,14 @@ function fit(slide) {
     for (const picture of box.querySelectorAll("img")) picture.style.width = `${factor * picture.naturalWidth}px`;
     if (fits(1)) break;
   }
+  const blocks = [...box.querySelectorAll("pre")];
+  const cut = (block) => block.scrollWidth > block.clientWidth;
+  for (const block of blocks) block.style.whiteSpace = "pre";  // measure lines that do not wrap
+  for (const pixels of CODE) {
+    box.style.setProperty("--jp-code-font-size", `${pixels}px`);
+    if (fits(1) && !blocks.some(cut)) break;
+  }
+  for (const block of blocks) block.style.whiteSpace = "";
   let scale = 1;
   for (; scale > SMALLEST && !fits(scale); scale -= 0.02) {
     box.style.width = `${100 / (scale - 0.02)}%`;
