@@ -1,6 +1,6 @@
 """Structured noise: which neighbours of a pixel carry the same noise, and is there any such noise at all?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.ndimage
@@ -74,23 +74,25 @@ class NoiseReport:
     """What `noise_report` found: deviations in intensity units, lengths in pixels; str() is the verdict.
 
     autocorrelation: 1 in the centre. texture: the correlation of neighbours that was taken for texture.
+    false_alarm_rate: the share, at most, of images with white noise alone that are called correlated.
     """
 
     white_sigma: float
     structured_std: float
     length_x: int
     length_y: int
-    autocorrelation: np.ndarray
-    mask: np.ndarray
+    autocorrelation: np.ndarray = field(repr=False)  # two pictures would fill a notebook's cell with digits
+    mask: np.ndarray = field(repr=False)
     texture: float
     false_alarm_rate: float
 
     def __str__(self):
+        rate = f" (false alarms: {self.false_alarm_rate:.0%})"
         if self.mask.sum() > 1:
-            return f"correlated {_directions(self.mask)}: run both stages"
+            return f"correlated {_directions(self.mask)}: run both stages{rate}"
         if self.texture > 0.15:
             return "no flat background: correlated noise, if any, cannot be told from the image's own texture"
-        return "independent between pixels: Noise2Void is enough"
+        return f"independent between pixels: Noise2Void is enough{rate}"
 
 
 def noise_report(image, channel=None):
