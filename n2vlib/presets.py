@@ -37,6 +37,7 @@ _GENERAL = dict(
     axes=None,
     tta=False,
     output_dir=None,
+    quiet=False,
 )
 _STAGE = dict(
     features=64,

@@ -52,6 +52,7 @@ RULES = {
     "axes": (lambda v: isinstance(v, str), "letters such as 'TCYX'", True),
     "tta": _SWITCH,
     "output_dir": _TEXT,
+    "quiet": _SWITCH,
     "features": _whole(1),
     "num_layers": _whole(1, 6),
     "patch_size": _whole(8),

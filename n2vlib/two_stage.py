@@ -1,6 +1,8 @@
 """Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
 
+import contextlib
 import dataclasses
+import time
 import warnings
 from pathlib import Path
 
@@ -61,7 +63,8 @@ def run_two_stage(images, config=None, callbacks=()):
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `presets`, e.g. {"max_seconds": 60, "stage2": {"method":
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
-    callbacks: as in `train`, for both stages.
+        "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
+    callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
     Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
     """
@@ -80,8 +83,9 @@ def run_two_stage(images, config=None, callbacks=()):
         if settings["stage2"]["mask_source"] == "stage1":
             _measure(result, images.stack)
         _second_stage(result, parts, callbacks)
-    _predict(result, images)
-    result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+    with _told("denoising", settings):
+        _predict(result, images)
+        result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
     result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
     for message in result.messages:
         warnings.warn(message, stacklevel=2)
@@ -100,9 +104,36 @@ def _train_stage(stage, parts, settings, callbacks, **structure):
     if options["use_roi"]:
         choice = [options[name] for name in ("patch_size", "roi_threshold", "scale_factor", "select_background")]
         corners = patch_corners(training, *choice)
+    callbacks = [_in_stage(stage, callback) for callback in callbacks]
     if settings["early_stopping"]:
-        callbacks = (*callbacks, _early_stop(settings["early_stopping_patience"]))
-    return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+        callbacks.append(_early_stop(settings["early_stopping_patience"]))
+    with _told(_in_words(stage, config), settings):
+        return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+
+
+@contextlib.contextmanager
+def _told(what, settings):
+    """Print a line: what is being done, at once, and how long it took, afterwards."""
+    start = time.perf_counter()
+    if not settings["quiet"]:
+        print(f"{what} ...", end=" ", flush=True)
+    yield
+    if not settings["quiet"]:
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def _in_words(stage, config):
+    """Say what a stage will do, and when it ends at the latest."""
+    hidden = 1 if config.struct_mask is None else np.sum(config.struct_mask)
+    task = "Noise2Void" if hidden == 1 else f"structN2V, {hidden} pixels hidden together"
+    task = task if config.covariance is None else "recorrupted training"
+    seconds = f" or {config.max_seconds:g} s" if config.max_seconds else ""
+    return f"stage {stage[-1]}: {task}, at most {config.max_epochs * config.steps_per_epoch} steps{seconds}"
+
+
+def _in_stage(stage, callback):
+    """Return a callback whose Progress says the stage."""
+    return lambda progress: callback(dataclasses.replace(progress, stage=stage))
 
 
 def _early_stop(patience):

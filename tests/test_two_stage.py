@@ -319,8 +319,26 @@ def test_early_stopping_ends_a_training(striped):
 
 def test_callbacks_see_both_stages(striped):
     seen = []
-    n2vlib.run_two_stage(striped, settings(), callbacks=[lambda progress: seen.append(progress.step)])
-    assert seen == [1, 2, 1, 2]
+    n2vlib.run_two_stage(striped, settings(), callbacks=[lambda progress: seen.append((progress.stage, progress.step))])
+    assert seen == [("stage1", 1), ("stage1", 2), ("stage2", 1), ("stage2", 2)]
+    ends = n2vlib.run_two_stage(striped, settings(run_stage2=False), callbacks=[lambda progress: progress.step == 1])
+    assert ends.stage1.history["steps"] == [1]
+
+
+def test_a_line_a_stage_says_what_is_done_and_how_long_it_took(striped, capsys):
+    n2vlib.run_two_stage(striped, settings(max_seconds=60, stage2=dict(method="recorrupted")))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all(re.search(r" \.\.\. \d+ s$", line) for line in lines)
+    assert lines[0].startswith("stage 1: Noise2Void, at most 2 steps or 60 s ...")
+    assert lines[1].startswith("stage 2: recorrupted training, at most 2 steps or 60 s ...")
+    source = dict(mask_source="extractor")
+    result = n2vlib.run_two_stage(striped, settings(preset="documented", run_stage1=False, stage2=source))
+    assert (
+        f"stage 2: structN2V, {result.mask.sum()} pixels hidden together, at most 4 steps ..."
+        in capsys.readouterr().out
+    )
+    n2vlib.run_two_stage(striped, settings(quiet=True))
+    assert capsys.readouterr() == ("", "")
 
 
 # Splits and regions of interest
