@@ -1,8 +1,6 @@
 """Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
 
-import contextlib
 import dataclasses
-import time
 import warnings
 from pathlib import Path
 
@@ -13,9 +11,10 @@ from .denoiser import Denoiser
 from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
-from .presets import NUMBERED
+from .presets import NUMBERED, RINGS
 from .run_folder import write_run
-from .stages import complete_settings, network_config
+from .spectrum import split_shot_noise
+from .stages import complete_settings, in_words, network_config, told
 from .structn2v import load_mask
 from .structure import is_compact, ring_mask, structural_mask
 from .training import train
@@ -31,6 +30,7 @@ class TwoStageResult:
     stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
     the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
     channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
+    shot: what photons add to the covariance, (gain, dark) of each channel (see N2VConfig), or None.
     denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
     each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
     settings: all of them, defaults included. folder: where the files are, or None.
@@ -41,6 +41,7 @@ class TwoStageResult:
     mask: np.ndarray | None = None
     autocorrelation: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    shot: list | None = None
     denoised: np.ndarray | None = None
     denoised1: np.ndarray | None = None
     denoised2: np.ndarray | None = None
@@ -83,7 +84,7 @@ def run_two_stage(images, config=None, callbacks=()):
         if settings["stage2"]["mask_source"] == "stage1":
             _measure(result, images.stack)
         _second_stage(result, parts, callbacks)
-    with _told("denoising", settings):
+    with told("denoising", settings):
         _predict(result, images)
         result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
     result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
@@ -107,28 +108,8 @@ def _train_stage(stage, parts, settings, callbacks, **structure):
     callbacks = [_in_stage(stage, callback) for callback in callbacks]
     if settings["early_stopping"]:
         callbacks.append(_early_stop(settings["early_stopping_patience"]))
-    with _told(_in_words(stage, config), settings):
+    with told(in_words(stage, config), settings):
         return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
-
-
-@contextlib.contextmanager
-def _told(what, settings):
-    """Print a line: what is being done, at once, and how long it took, afterwards."""
-    start = time.perf_counter()
-    if not settings["quiet"]:
-        print(f"{what} ...", end=" ", flush=True)
-    yield
-    if not settings["quiet"]:
-        print(f"{time.perf_counter() - start:.0f} s", flush=True)
-
-
-def _in_words(stage, config):
-    """Say what a stage will do, and when it ends at the latest."""
-    hidden = 1 if config.struct_mask is None else np.sum(config.struct_mask)
-    task = "Noise2Void" if hidden == 1 else f"structN2V, {hidden} pixels hidden together"
-    task = task if config.covariance is None else "recorrupted training"
-    seconds = f" or {config.max_seconds:g} s" if config.max_seconds else ""
-    return f"stage {stage[-1]}: {task}, at most {config.max_epochs * config.steps_per_epoch} steps{seconds}"
 
 
 def _in_stage(stage, callback):
@@ -170,9 +151,10 @@ def _measure(result, stack):
     if not loaded:
         masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
         result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
-    result.covariance = np.stack([symmetrised(one.values) for one in measured])
-    variances = result.covariance.max(axis=(1, 2), keepdims=True)
-    result.autocorrelation = (result.covariance / variances).mean(axis=0)
+    result.autocorrelation = np.mean([symmetrised(one.values) / one.values.max() for one in measured], axis=0)
+    dark, shots = zip(*(split_shot_noise(some[:, c], one) for c, one in enumerate(measured)))
+    result.covariance = np.stack([symmetrised(values) for values in dark])
+    result.shot = list(shots) if np.any(shots) else None
 
 
 def _learned_mask(measured, guide, options, how):
@@ -181,8 +163,9 @@ def _learned_mask(measured, guide, options, how):
     if options["mask_method"] == "flat_patches":
         return structural_mask(measured, extractor["threshold"], extractor["max_true_pixels"])
     pattern = measured if guide is None else noise_autocovariance(guide, **how)
-    names = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
-    return ring_mask(pattern.values, **{name: extractor[name] for name in names})
+    rings = RINGS["extractor" if guide is None else "stage1"]
+    rings = {name: best if extractor[name] is None else extractor[name] for name, best in rings.items()}
+    return ring_mask(pattern.values, **rings, max_true_pixels=extractor["max_true_pixels"])
 
 
 def _square(mask):
@@ -204,7 +187,7 @@ def _second_stage(result, parts, callbacks):
         raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
     if options["method"] == "recorrupted":
         structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
-        structure["strategy"] = None
+        structure |= dict(shot=result.shot, strategy=None)
     else:
         structure = dict(struct_mask=result.mask)
         if is_compact(result.mask):
@@ -232,7 +215,9 @@ def _better(result, stack):
     some = stack[:: -(-len(stack) // FEW_PAGES)]
     errors = {}
     if result.covariance is not None:
-        errors = {name: recorrupted_error(denoiser, some, result.covariance) for name, denoiser in stages.items()}
+        errors = {
+            name: recorrupted_error(denoiser, some, result.covariance, result.shot) for name, denoiser in stages.items()
+        }
         result.metrics["recorrupted_error"] = errors
     if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
         return list(stages)[-1]

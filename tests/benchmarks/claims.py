@@ -10,6 +10,8 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, tru
 from support import header, number, say, table
 
 import n2vlib
+from n2vlib.presets import RINGS
+from n2vlib.spectrum import split_shot_noise
 from n2vlib.turns import symmetrised
 
 LENGTH = 1  # of KINDS' lines and crosses: 5 pixels
@@ -41,7 +43,9 @@ def masks(arguments):
             "flat_patches, background from stage 1": n2vlib.structural_mask(guided),
             "flat_patches, stage 1's output": n2vlib.structural_mask(denoised),
             "rings, noisy image": n2vlib.ring_mask(raw.values),
-            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(denoised.values, 50, max_true_pixels=None),
+            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(
+                denoised.values, **RINGS["stage1"], max_true_pixels=None
+            ),
             "rings as documented, noisy image": n2vlib.ring_mask(raw.values, **documented),
             "rings as documented, stage 1's output": n2vlib.ring_mask(denoised.values, **documented),
         }
@@ -93,21 +97,24 @@ def shot(arguments):
     noisy = add_noise(photons, kernel, arguments.seed, READ, STRIPES).astype(np.float32)
     measured = n2vlib.noise_autocovariance(noisy)
     mask, covariance = n2vlib.structural_mask(measured), symmetrised(measured.values)
+    dark, shot = split_shot_noise(noisy[None], measured)
     tasks = {
         "stage 1 alone: Noise2Void": {},
         "stage 2: structN2V": dict(struct_mask=mask, masked_pixel_percentage=10),
-        "stage 2: recorrupted": dict(covariance=covariance),
+        "stage 2: recorrupted, the same noise everywhere": dict(covariance=covariance),
+        "stage 2: recorrupted, more noise where it is bright": dict(covariance=symmetrised(dark), shot=[shot]),
     }
-    rows = [{"method": "noisy", "PSNR": number(n2vlib.psnr(clean, noisy, PHOTONS)), "recorrupted error": None}]
+    rows = [{"method": "noisy", "PSNR": number(n2vlib.psnr(clean, noisy, PHOTONS)), "error": None, "error, shot": None}]
     for name, changes in tasks.items():
         denoiser = n2vlib.train(noisy, config(arguments, **changes))
-        error = n2vlib.recorrupted_error(denoiser, noisy, covariance)
+        errors = [n2vlib.recorrupted_error(denoiser, noisy, *of) for of in ((covariance,), (symmetrised(dark), [shot]))]
         decibels = n2vlib.psnr(clean, denoiser.predict(noisy), PHOTONS)
-        rows.append({"method": name, "PSNR": number(decibels), "recorrupted error": number(error, 3)})
+        errors = dict(zip(("error", "error, shot"), (number(error, 1) for error in errors)))
+        rows.append({"method": name, "PSNR": number(decibels)} | errors)
         say(rows[-1])
     print(f"{PHOTONS} photons at most, read noise {READ}, structured noise {STRIPES} ({arguments.kind}); ")
     print(f"overlap of the mask {overlap(mask, true_mask(kernel)):.2f}; variance measured {covariance.max():.1f}, ")
-    print(f"mean {clean.mean() + READ**2 + STRIPES**2:.1f}; PSNR with range {PHOTONS}:\n")
+    print(f"mean {clean.mean() + READ**2 + STRIPES**2:.1f}; PSNR with range {PHOTONS}; error: recorrupted_error:\n")
     table(rows)
 
 
