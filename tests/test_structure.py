@@ -263,6 +263,16 @@ def test_rings_find_the_structure_of_denoised_background(kind):
     assert overlap(n2vlib.ring_mask(measured.values), true_mask(KERNELS[kind])) >= 0.6
 
 
+def test_rings_find_stripes_in_what_stage_1_leaves_of_a_photograph(camera):
+    """The documented way: stage 1 takes the white noise away, and leaves the stripes, smeared."""
+    noisy = camera + noise(camera.shape, KERNELS["horizontal"])
+    denoised = n2vlib.train(noisy, n2vlib.N2VConfig(max_steps=300, device="cpu")).predict(noisy)
+    left = n2vlib.noise_autocovariance(denoised).values
+    assert left.max() < 500  # the variance before
+    mask = n2vlib.ring_mask(left, **n2vlib.presets.RINGS["stage1"], max_true_pixels=None)
+    assert overlap(mask, true_mask(KERNELS["horizontal"])) >= 0.6
+
+
 # Drawing noise
 
 
