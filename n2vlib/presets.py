@@ -116,7 +116,7 @@ BEST = DOCUMENTED | dict(
 )
 # What None stands for: the best on background denoised by stage 1, which smears the noise, and on the noise itself.
 RINGS = {
-    "stage1": dict(base_percentile=70, percentile_decay=0.9, center_ratio_threshold=0.2),
+    "stage1": dict(base_percentile=55, percentile_decay=1.0, center_ratio_threshold=0.175),
     "extractor": dict(base_percentile=30, percentile_decay=1.15, center_ratio_threshold=0.1),
 }
 PRESETS = {"best": BEST, "documented": DOCUMENTED}

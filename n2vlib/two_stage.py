@@ -59,7 +59,8 @@ def run_two_stage(images, config=None, callbacks=()):
 
     Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
     the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
-    training, Pang et al. 2021) is trained on the original noisy images.
+    training, Pang et al. 2021) is trained on the original noisy images. Of noise that grows with the signal
+    (photons) the growth is measured too, and recorrupted training follows it.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `presets`, e.g. {"max_seconds": 60, "stage2": {"method":

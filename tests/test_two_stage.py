@@ -132,7 +132,7 @@ def test_stage_1_helps_each_method_in_its_own_way(method, striped, monkeypatch):
     np.testing.assert_array_equal(noisy[1], denoised)
     if method == "rings":
         np.testing.assert_array_equal(masks[0][0], denoised)
-        expected = n2vlib.ring_mask(measure(denoised).values, 70, 0.9, 0.2, None)
+        expected = n2vlib.ring_mask(measure(denoised).values, 55, 1, 0.175, None)
     else:
         assert not masks
         expected = n2vlib.structural_mask(measure(striped, guide=denoised[0]))
