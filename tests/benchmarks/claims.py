@@ -112,9 +112,8 @@ def shot(arguments):
         errors = dict(zip(("error", "error, shot"), (number(error, 1) for error in errors)))
         rows.append({"method": name, "PSNR": number(decibels)} | errors)
         say(rows[-1])
-    print(f"{PHOTONS} photons at most, read noise {READ}, structured noise {STRIPES} ({arguments.kind}); ")
-    print(f"overlap of the mask {overlap(mask, true_mask(kernel)):.2f}; variance measured {covariance.max():.1f}, ")
-    print(f"mean {clean.mean() + READ**2 + STRIPES**2:.1f}; PSNR with range {PHOTONS}; error: recorrupted_error:\n")
+    print(f"{arguments.kind}; overlap of the mask {overlap(mask, true_mask(kernel)):.2f}; PSNR with range {PHOTONS}; ")
+    print(f"variance measured {covariance.max():.1f}, mean {clean.mean() + READ**2 + STRIPES**2:.1f}\n")
     table(rows)
 
 
@@ -149,9 +148,10 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     {"masks": masks, "stage2": stage2, "settings": settings, "shot": shot}[arguments.what](arguments)
-    header(
-        f"{arguments.image} at half size, white noise {WHITE} + structured noise {STRUCTURED}, not clipped", arguments
-    )
+    added = f"white noise {WHITE} + structured noise {STRUCTURED}"
+    if arguments.what == "shot":
+        added = f"{PHOTONS} photons at most, read noise {READ} + structured noise {STRIPES}"
+    header(f"{arguments.image} at half size, {added}, not clipped", arguments)
 
 
 if __name__ == "__main__":
