@@ -6,7 +6,7 @@ import math
 import reprlib
 from pathlib import Path
 
-from .covariance import checked_covariances
+from .covariance import checked_covariances, checked_shot
 from .structn2v import STRATEGIES as FILLS
 from .structn2v import checked_mask
 
@@ -39,6 +39,7 @@ class N2VConfig:
         struct_mask: odd-sized, boolean, True where the noise is that of the centre: hidden with it (structN2V).
         covariance: of the noise at each distance, (size, size) or (C, size, size), intensity units squared: patches
             are recorrupted by recorruption times such noise, predictions average over draws of it (Pang et al. 2021).
+        shot: with a covariance, for each channel (gain, dark), or None: the variance grows by gain * (signal - dark).
     Network
         depth: number of poolings of the U-Net; num_channels_init: its width, doubled per pooling.
         independent_channels: one network per channel, so that no channel influences another.
@@ -72,6 +73,7 @@ class N2VConfig:
     strategy: str | None = None
     struct_mask: list | None = None
     covariance: list | None = None
+    shot: list | None = None
     recorruption: float = 0.5
     draws: int = 8
     depth: int = 2
@@ -113,17 +115,14 @@ class N2VConfig:
         if self.strategy is None:
             fill = "mean" if self.struct_mask is not None else "median" if self.n2v2 else "uniform"
             object.__setattr__(self, "strategy", fill)
-        self._whole("patch_size", 8)
-        self._whole("batch_size", 1)
+        least = dict(patch_size=8, batch_size=1, num_channels_init=1, steps_per_epoch=1, draws=1, save_top_k=0)
+        for name, low in least.items():
+            self._whole(name, low)
         self._whole("roi_size", 3, odd=True)
         self._whole("depth", 1, 6)
-        self._whole("num_channels_init", 1)
-        self._whole("steps_per_epoch", 1)
         self._whole("max_epochs", 1, optional=True)
         self._whole("max_steps", 1, optional=True)
         self._whole("seed", 0, 2**63 - 1)
-        self._whole("save_top_k", 0)
-        self._whole("draws", 1)
         self._number("recorruption", 0, 10)
         # Above 44.4 % a box has one pixel only, which leaves none to take a replacement from.
         self._number("masked_pixel_percentage", 0, 100 / 1.5**2)
@@ -151,12 +150,15 @@ class N2VConfig:
             self._refuse("checkpoint_dir", "a folder or None")
 
     def _check_structure(self):
-        for name, check in (("struct_mask", checked_mask), ("covariance", checked_covariances)):
+        checks = dict(struct_mask=checked_mask, covariance=checked_covariances, shot=checked_shot)
+        for name, check in checks.items():
             value = getattr(self, name)
             try:
                 None if value is None else check(value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name} = {SHORT.repr(value)} is not possible: {error}") from error
+        if self.shot is not None and self.covariance is None:
+            self._refuse("shot", "None unless there is a covariance")
         if self.struct_mask is not None:
             self._choice("strategy", FILLS)
             if self.covariance is not None:
@@ -171,9 +173,8 @@ class N2VConfig:
         """Return the settings with which the authors of Noise2Void reproduce its BSD68 result.
 
         From their notebook BSD68_reproducibility: 0.198 % blind pixels, a 5x5 roi with centre, batches of 128
-        patches, width 96, Adam at 4e-4 reduced on plateaus, 200 epochs of 400 steps. Their
-        network also has batch normalisation and a residual connection, ours has neither.
-        `changes` overrides fields: N2VConfig.paper(max_seconds=60).
+        patches, width 96, Adam at 4e-4 reduced on plateaus, 200 epochs of 400 steps. Their network also has batch
+        normalisation and a residual connection. `changes` overrides fields: N2VConfig.paper(max_seconds=60).
         """
         values = dict(
             batch_size=128,

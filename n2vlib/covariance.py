@@ -25,12 +25,13 @@ class Autocovariance(NamedTuple):
 
     values: (size, size), size odd, [c + dy, c + dx] for the centre c. error: the standard error that
     each value would have if the noise were white. texture: the correlation of neighbours, 0 to 1,
-    that was taken for texture of the image instead of noise.
+    that was taken for texture of the image instead of noise. level: the mean intensity where it was measured.
     """
 
     values: np.ndarray
     error: np.ndarray | float = 0.0
     texture: float = 0.0
+    level: float = 0.0
 
 
 def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None):
@@ -51,16 +52,16 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     stack = _one_channel(images, size, patch, channel)
     guides = stack if guide is None else _one_channel(guide, size, patch, channel)
     basis = _quadratic_surfaces(patch)
-    products = moments = count = overlap = cut = 0
+    products = moments = count = overlap = cut = level = 0
     for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
-        noise, shared = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
+        noise, shared, mean = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
         if len(noise) == 0:
             continue
         products = products + lag_products(noise, size).sum(axis=0)
         moments = moments + _detail_moments(noise).sum(axis=2)
         variance = np.square(noise).mean(axis=(1, 2))
         cut += len(noise) * variance.max() / variance.mean()
-        count, overlap = count + len(noise), overlap + shared
+        count, overlap, level = count + len(noise), overlap + shared, level + mean * len(noise)
     if count == 0:
         raise ValueError("no noise found: the image is constant, or smooth as a parabola, wherever it is flat")
     side = patch - np.abs(np.arange(size) - size // 2)
@@ -73,7 +74,7 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     values -= part * _isotropic_part(values)
     values += (1 - part) * _lost_by_selection(values, cut / count, patch)
     error = values.max() * patch / np.sqrt(pixels * pairs)
-    return Autocovariance(values, error, float(part * strongest))
+    return Autocovariance(values, error, float(part * strongest), float(level / count))
 
 
 def square_rings(size):
@@ -112,6 +113,14 @@ def checked_covariances(values):
     return np.stack([checked_values(one) for one in values]) if np.ndim(values) == 3 else checked_values(values)
 
 
+def checked_shot(shot):
+    """Check the shot noise (gain, dark) of each channel, intensity units, and return it as an array (C, 2)."""
+    pairs = np.asarray(shot, np.float64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all() or pairs[:, 0].min(initial=0) < 0:
+        raise ValueError("shot noise is a pair (gain, dark) for each channel, with a gain of at least 0")
+    return pairs
+
+
 def _one_channel(images, size, patch, channel):
     """Check the arguments and return one channel of the images, (N, Y, X)."""
     stack = to_stack(images)
@@ -136,7 +145,7 @@ def _quadratic_surfaces(patch):
 
 
 def _flat_patches(page, basis, share, guide):
-    """Return the noise of a page where `guide` is flattest, (K, patch, patch), and how much the patches overlap.
+    """Return the noise of a page where `guide` is flattest, (K, patch, patch), how much these overlap, and their mean.
 
     The overlap is the number of pixels that two of them share, in units of a patch, summed over
     all pairs, each patch with itself included: K if none overlap.
@@ -145,7 +154,8 @@ def _flat_patches(page, basis, share, guide):
     step = max(patch // 2, -(-(max(page.shape) - patch) // MOST_PATCHES))
     windows = sliding_window_view(guide, (patch, patch))[::step, ::step]
     variance = _detrended(windows, basis).var(axis=1)
-    noise = _detrended(sliding_window_view(page, (patch, patch))[::step, ::step], basis)
+    pieces = sliding_window_view(page, (patch, patch))[::step, ::step]
+    noise = _detrended(pieces, basis)
     # Padding and saturated pixels have no noise but that of rounding.
     noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
     keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
@@ -154,7 +164,8 @@ def _flat_patches(page, basis, share, guide):
     grid = grid.reshape(windows.shape[:2])
     beside = max(0, 1 - step / patch)  # the part of its side that a patch shares with the next one
     shared = scipy.ndimage.convolve(grid, np.outer([beside, 1, beside], [beside, 1, beside]), mode="constant")
-    return noise[keep].reshape(-1, patch, patch), (grid * shared).sum()
+    level = pieces.mean(axis=(2, 3)).ravel()[keep].mean() if len(keep) else 0.0
+    return noise[keep].reshape(-1, patch, patch), (grid * shared).sum(), level
 
 
 def _detrended(windows, basis):

@@ -13,7 +13,7 @@ from .device import choose_device, fast_numbers
 from .images import from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
 from .noise import mean_and_variance, noise_variance, posterior_mean
-from .spectrum import noise_in_patches
+from .spectrum import noise_like
 from .turns import turn_tensor, turns_that_keep
 from .unet import build_network, receptive_radius
 
@@ -77,7 +77,7 @@ class Denoiser:
         clean, draws = torch.zeros_like(normal), draws or self.config.draws
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
         for draw in range(draws):
-            noise = self.same_noise((1, *normal.shape), generator)[0]
+            noise = self.same_noise(normal[None], generator)[0]
             # Another turn for each draw: the mean over turns comes without more work.
             some = turns if tta else turns[draw % len(turns) :][:1]
             clean += self._predict_turned(normal + self.config.recorruption * noise, some) / draws
@@ -90,10 +90,11 @@ class Denoiser:
             clean += turn_tensor(self._predict_tiles(turn_tensor(normal, *turn)), *turn, back=True) / len(turns)
         return clean
 
-    def same_noise(self, shape, generator):
-        """Draw normalised noise (B, C, Y, X) with the covariance that the images' noise has, `config.covariance`."""
-        std = torch.tensor(self.std, dtype=torch.float32, device=generator.device)
-        return noise_in_patches(self.config.covariance, shape, generator) / std[:, None, None]
+    def same_noise(self, patches, generator):
+        """Draw normalised noise of the kind that normalised patches (B, C, Y, X) have: config.covariance and shot."""
+        statistics = torch.tensor([self.mean, self.std], dtype=torch.float32, device=patches.device)
+        mean, std = statistics[:, :, None, None]
+        return noise_like(patches * std + mean, self.config.covariance, generator, self.config.shot) / std
 
     def normalise(self, image):
         """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1."""

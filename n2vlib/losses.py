@@ -7,7 +7,7 @@ from .data import crop_patches
 from .images import to_stack
 from .masking import mask_patches
 from .noise import mean_and_variance, noise_variance
-from .spectrum import noise_in_patches
+from .spectrum import noise_like
 
 VALIDATION_PATCHES = 32
 
@@ -46,19 +46,20 @@ def validation_loss(run):
     return float(np.mean(losses))
 
 
-def recorrupted_error(denoiser, images, covariance, recorruption=0.5, draws=4, seed=0):
+def recorrupted_error(denoiser, images, covariance, shot=None, recorruption=0.5, draws=4, seed=0):
     """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
 
     Noise z of the images' own covariance is added to the input and z / a taken from the target: the noises
     are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
     different tasks cannot be compared, these errors can, with the same covariance and seed.
 
-    images: as for `predict`. covariance: (size, size) or (C, size, size), intensity units squared, as the result.
+    images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result.
     """
     stack, errors = to_stack(images), []
+    pages = torch.from_numpy(np.asarray(stack, np.float32))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
-        noise = noise_in_patches(covariance, stack.shape, generator).numpy()
+        noise = noise_like(pages, covariance, generator, shot).numpy()
         predicted = denoiser.predict(stack + recorruption * noise, draws=0)
         errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
     return float(np.mean(errors))

@@ -37,6 +37,7 @@ _GENERAL = dict(
     axes=None,
     tta=False,
     output_dir=None,
+    quiet=False,
 )
 _STAGE = dict(
     features=64,
@@ -109,8 +110,13 @@ BEST = DOCUMENTED | dict(
     | _FAST
     | dict(
         mask_method="flat_patches",
-        # For rings on denoised background a base_percentile of 50 was best; on raw noise 30 is, `ring_mask`'s default.
-        extractor=_EXTRACTOR | dict(center_ratio_threshold=0.1, max_true_pixels=None),
+        extractor=_EXTRACTOR
+        | dict(base_percentile=None, percentile_decay=None, center_ratio_threshold=None, max_true_pixels=None),
     ),
 )
+# What None stands for: the best on background denoised by stage 1, which smears the noise, and on the noise itself.
+RINGS = {
+    "stage1": dict(base_percentile=55, percentile_decay=1.0, center_ratio_threshold=0.175),
+    "extractor": dict(base_percentile=30, percentile_decay=1.15, center_ratio_threshold=0.1),
+}
 PRESETS = {"best": BEST, "documented": DOCUMENTED}

@@ -1,9 +1,15 @@
 """Noise of the same kind as an image has: from its autocovariance to a power spectrum, and from that drawn anew."""
 
 import numpy as np
+import scipy.ndimage
 import torch
+import torch.nn.functional as F
 
 from .covariance import checked_values, square_rings
+from .noise import estimate_poisson_gaussian
+
+NEAR = 5  # side of the square whose mean tells a pixel's signal, in pixels
+GROWS = 0.4  # from this share of the noise's variance on, between dark and bright, it is taken to grow with the signal
 
 
 def noise_spectrum(autocovariance, shape):
@@ -54,3 +60,39 @@ def noise_in_patches(covariance, shape, generator):
         spectrum = noise_spectrum(values, (shape[2] + size - 1, shape[3] + size - 1))
         channels.append(draw_noise(spectrum, generator, shape[0])[:, : shape[2], : shape[3]])
     return torch.stack(channels, dim=1)
+
+
+def noise_like(images, covariance, generator, shot=None):
+    """Draw noise of the kind that images have, stronger where they are brighter if they hold shot noise.
+
+    images: tensor (B, C, Y, X) in intensity units. covariance: as for `noise_in_patches`. shot: for each channel
+    (gain, dark): at a signal s the white part has gain * (s - dark) more variance than in the covariance.
+    """
+    noise = noise_in_patches(covariance, images.shape, generator)
+    if shot is None:
+        return noise
+    gain, dark = torch.tensor(shot, dtype=torch.float32, device=images.device).T[:, :, None, None]
+    signal = F.avg_pool2d(images, NEAR, 1, NEAR // 2, count_include_pad=False)
+    white = torch.randn(images.shape, generator=generator, device=generator.device)
+    return noise + (gain * (signal - dark).clamp(min=0)).sqrt() * white
+
+
+def split_shot_noise(pages, measured):
+    """Tell the noise that images have in the dark from what photons add where it is bright.
+
+    pages: (N, Y, X). measured: their Autocovariance, which holds for its own level only: flat background is mostly
+    dark. Returns the covariance in the dark, (size, size), and (gain, dark) as in `noise_like`; the
+    covariance as measured and (0.0, 0.0) where the variance hardly grows with the signal.
+    """
+    try:
+        gain, _ = estimate_poisson_gaussian(pages)
+    except ValueError:  # noise in a few pixels, none in most
+        gain = 0.0
+    signal = scipy.ndimage.uniform_filter(pages.astype(np.float64), (0, NEAR, NEAR))
+    dark, low, high = np.quantile(signal, (0.001, 0.05, 0.95))
+    values = checked_values(measured)
+    if gain * (high - low) < GROWS * values.max():
+        return values, (0.0, 0.0)
+    neighbours = values[square_rings(len(values)) > 0].max()
+    values[len(values) // 2, len(values) // 2] = max(values.max() - gain * max(measured.level - dark, 0), neighbours)
+    return values, (gain, float(dark))

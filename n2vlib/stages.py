@@ -1,7 +1,11 @@
-"""The settings of the two-stage pipeline: a plain dictionary, completed from a preset, and each value checked."""
+"""The settings of the two-stage pipeline: a plain dictionary, completed and checked, and put into words."""
 
+import contextlib
 import difflib
 import math
+import time
+
+import numpy as np
 
 from .config import STRATEGIES, N2VConfig
 from .presets import NAMES, NUMBERED, PRESETS
@@ -52,6 +56,7 @@ RULES = {
     "axes": (lambda v: isinstance(v, str), "letters such as 'TCYX'", True),
     "tta": _SWITCH,
     "output_dir": _TEXT,
+    "quiet": _SWITCH,
     "features": _whole(1),
     "num_layers": _whole(1, 6),
     "patch_size": _whole(8),
@@ -79,9 +84,9 @@ RULES = {
     "mask_size": _whole(3, 23, odd=True),
     "share": _number(0.1, 100),
     "threshold": _number(0, 1),
-    "base_percentile": _number(0, 100),
-    "percentile_decay": _number(0.1, 10),
-    "center_ratio_threshold": _number(0, 1),
+    "base_percentile": _number(0, 100, none=True),
+    "percentile_decay": _number(0.1, 10, none=True),
+    "center_ratio_threshold": _number(0, 1, none=True),
     "max_true_pixels": _whole(1, none=True),
 }
 
@@ -157,3 +162,23 @@ def network_config(settings, stage, images, **structure):
         fields["strategy"] = NUMBERED[fields["strategy"]]
     steps = -(-images * values["patches_per_image"] // values["batch_size"])
     return N2VConfig(**(fields | structure), steps_per_epoch=steps)
+
+
+@contextlib.contextmanager
+def told(what, settings):
+    """Print a line: what is being done, at once, and how long it took, afterwards."""
+    start = time.perf_counter()
+    if not settings["quiet"]:
+        print(f"{what} ...", end=" ", flush=True)
+    yield
+    if not settings["quiet"]:
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def in_words(stage, config):
+    """Say what a stage will do, and when it ends at the latest."""
+    hidden = 1 if config.struct_mask is None else np.sum(config.struct_mask)
+    task = "Noise2Void" if hidden == 1 else f"structN2V, {hidden} pixels hidden together"
+    task = task if config.covariance is None else "recorrupted training"
+    seconds = f" or {config.max_seconds:g} s" if config.max_seconds else ""
+    return f"stage {stage[-1]}: {task}, at most {config.max_epochs * config.steps_per_epoch} steps{seconds}"

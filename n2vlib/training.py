@@ -223,7 +223,7 @@ class Progress:
 
     step: steps done. fraction: of the training, 0 to 1. seconds, seconds_left: since the start,
     and until the end at this pace. loss: of this step, normalised units. history: as in Denoiser.
-    denoiser: predicts with the weights reached so far.
+    denoiser: predicts with the weights reached so far. stage: of `run_two_stage`, "stage1" or "stage2", else None.
     """
 
     step: int
@@ -231,6 +231,7 @@ class Progress:
     seconds: float
     loss: float
     denoiser: Denoiser
+    stage: str | None = None
 
     @property
     def history(self):

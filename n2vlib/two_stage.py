@@ -11,9 +11,10 @@ from .denoiser import Denoiser
 from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
-from .presets import NUMBERED
+from .presets import NUMBERED, RINGS
 from .run_folder import write_run
-from .stages import complete_settings, network_config
+from .spectrum import split_shot_noise
+from .stages import complete_settings, in_words, network_config, told
 from .structn2v import load_mask
 from .structure import is_compact, ring_mask, structural_mask
 from .training import train
@@ -29,6 +30,7 @@ class TwoStageResult:
     stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
     the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
     channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
+    shot: what photons add to the covariance, (gain, dark) of each channel (see N2VConfig), or None.
     denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
     each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
     settings: all of them, defaults included. folder: where the files are, or None.
@@ -39,6 +41,7 @@ class TwoStageResult:
     mask: np.ndarray | None = None
     autocorrelation: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    shot: list | None = None
     denoised: np.ndarray | None = None
     denoised1: np.ndarray | None = None
     denoised2: np.ndarray | None = None
@@ -56,12 +59,14 @@ def run_two_stage(images, config=None, callbacks=()):
 
     Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
     the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
-    training, Pang et al. 2021) is trained on the original noisy images.
+    training, Pang et al. 2021) is trained on the original noisy images. Of noise that grows with the signal
+    (photons) the growth is measured too, and recorrupted training follows it.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `presets`, e.g. {"max_seconds": 60, "stage2": {"method":
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
-    callbacks: as in `train`, for both stages.
+        "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
+    callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
     Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
     """
@@ -80,8 +85,9 @@ def run_two_stage(images, config=None, callbacks=()):
         if settings["stage2"]["mask_source"] == "stage1":
             _measure(result, images.stack)
         _second_stage(result, parts, callbacks)
-    _predict(result, images)
-    result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+    with told("denoising", settings):
+        _predict(result, images)
+        result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
     result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
     for message in result.messages:
         warnings.warn(message, stacklevel=2)
@@ -100,9 +106,16 @@ def _train_stage(stage, parts, settings, callbacks, **structure):
     if options["use_roi"]:
         choice = [options[name] for name in ("patch_size", "roi_threshold", "scale_factor", "select_background")]
         corners = patch_corners(training, *choice)
+    callbacks = [_in_stage(stage, callback) for callback in callbacks]
     if settings["early_stopping"]:
-        callbacks = (*callbacks, _early_stop(settings["early_stopping_patience"]))
-    return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+        callbacks.append(_early_stop(settings["early_stopping_patience"]))
+    with told(in_words(stage, config), settings):
+        return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+
+
+def _in_stage(stage, callback):
+    """Return a callback whose Progress says the stage."""
+    return lambda progress: callback(dataclasses.replace(progress, stage=stage))
 
 
 def _early_stop(patience):
@@ -139,9 +152,10 @@ def _measure(result, stack):
     if not loaded:
         masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
         result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
-    result.covariance = np.stack([symmetrised(one.values) for one in measured])
-    variances = result.covariance.max(axis=(1, 2), keepdims=True)
-    result.autocorrelation = (result.covariance / variances).mean(axis=0)
+    result.autocorrelation = np.mean([symmetrised(one.values) / one.values.max() for one in measured], axis=0)
+    dark, shots = zip(*(split_shot_noise(some[:, c], one) for c, one in enumerate(measured)))
+    result.covariance = np.stack([symmetrised(values) for values in dark])
+    result.shot = list(shots) if np.any(shots) else None
 
 
 def _learned_mask(measured, guide, options, how):
@@ -150,8 +164,9 @@ def _learned_mask(measured, guide, options, how):
     if options["mask_method"] == "flat_patches":
         return structural_mask(measured, extractor["threshold"], extractor["max_true_pixels"])
     pattern = measured if guide is None else noise_autocovariance(guide, **how)
-    names = ("base_percentile", "percentile_decay", "center_ratio_threshold", "max_true_pixels")
-    return ring_mask(pattern.values, **{name: extractor[name] for name in names})
+    rings = RINGS["extractor" if guide is None else "stage1"]
+    rings = {name: best if extractor[name] is None else extractor[name] for name, best in rings.items()}
+    return ring_mask(pattern.values, **rings, max_true_pixels=extractor["max_true_pixels"])
 
 
 def _square(mask):
@@ -173,7 +188,7 @@ def _second_stage(result, parts, callbacks):
         raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
     if options["method"] == "recorrupted":
         structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
-        structure["strategy"] = None
+        structure |= dict(shot=result.shot, strategy=None)
     else:
         structure = dict(struct_mask=result.mask)
         if is_compact(result.mask):
@@ -201,7 +216,9 @@ def _better(result, stack):
     some = stack[:: -(-len(stack) // FEW_PAGES)]
     errors = {}
     if result.covariance is not None:
-        errors = {name: recorrupted_error(denoiser, some, result.covariance) for name, denoiser in stages.items()}
+        errors = {
+            name: recorrupted_error(denoiser, some, result.covariance, result.shot) for name, denoiser in stages.items()
+        }
         result.metrics["recorrupted_error"] = errors
     if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
         return list(stages)[-1]

@@ -21,6 +21,7 @@ WRONG = {
     "strategy": ("best", "Uniform", 1, ["mean"]),
     "struct_mask": (5, "horizontal", [[1]], [[True, True]], [[False]]),
     "covariance": (5, "horizontal", [[1.0]], [[1.0, 2.0], [3.0, 4.0]]),
+    "shot": (5, [], [1.0, 2.0], [(1.0,)], [(-1.0, 0.0)], [(1.0, math.nan)]),
     "recorruption": (0, -0.5, math.inf, None, "0.5"),
     "draws": (0, 1.5, None, "8"),
     "depth": (0, 7, 2.0, None, "2"),
@@ -46,6 +47,7 @@ WRONG = {
 ALLOWED = {
     "struct_mask": "the mask",
     "covariance": "an autocovariance is",
+    "shot": "a pair (gain, dark) for each channel",
     "patch_size": "integer of at least 8",
     "roi_size": "odd integer of at least 3",
     "depth": "integer between 1 and 6",
@@ -75,6 +77,12 @@ def test_a_wrong_value_is_refused_and_the_message_says_what_is_allowed(name, val
     allowed = re.escape(ALLOWED.get(name, "must be"))
     with refused(ValueError, f"^{name} = {re.escape(repr(value))} is not possible: .*{allowed}"):
         N2VConfig(**others, **{name: value})
+
+
+def test_shot_noise_needs_the_covariance_it_adds_to(refused):
+    with refused(ValueError, r"^shot = \[\(1.0, 0.0\)\] is not possible: it must be None unless there is a covariance"):
+        N2VConfig(shot=[(1.0, 0.0)])
+    assert N2VConfig(shot=[(1.0, 0.0)], covariance=np.eye(3) * [0, 1, 0]).shot == [(1.0, 0.0)]
 
 
 @pytest.mark.parametrize(

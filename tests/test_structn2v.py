@@ -191,11 +191,29 @@ def test_recorrupted_input_and_target_have_independent_noise(kind, tiny):
     assert (grain.double() ** 2).mean() > 4 * (4 * sampling)
 
 
+def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_bright(tiny):
+    """Without shot noise in z, input and target would share what photons add: here 30 where it is bright."""
+    covariance, shot = known_covariance(KERNELS["horizontal"], white=2, structured=4), [(1.0, 10.0)]
+    config = tiny(covariance=covariance, shot=shot)
+    denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [25], [5])
+    signal = torch.full((400, 1, 32, 32), 10.0)
+    signal[..., 16:] = 40.0
+    grain = torch.from_numpy(noise((400, 1, 32, 32), KERNELS["horizontal"], white=2, structured=4)).float()
+    photons = (signal - 10).sqrt() * torch.randn(signal.shape, generator=seeded(1))
+    seen, target, _ = recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
+    for part, variance in ((np.s_[..., :12], 20), (np.s_[..., 20:], 50)):  # 2**2 + 4**2, and 30 more
+        one, other = (5 * values[part].double() + 25 - signal[part] for values in (seen, target))
+        # Scatter as of independent noises; and z follows a mean of 25 noisy pixels instead of the signal itself.
+        sampling = variance * np.sqrt(1.25 * 5 * 5 / one.numel())
+        assert abs((one * other).mean().item()) < 4 * sampling + 0.02 * variance
+        assert one.var().item() == pytest.approx(1.25 * variance, rel=0.05)
+
+
 def test_recorrupted_noise_is_in_the_units_of_each_channel(tiny):
     covariances = np.stack([known_covariance(KERNELS["blob"]), 4 * known_covariance(KERNELS["horizontal"])])
     config = tiny(covariance=covariances)
     denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 2), config, [100, 0], [50, 10])
-    drawn = denoiser.same_noise((50, 2, 32, 32), seeded())
+    drawn = denoiser.same_noise(torch.zeros((50, 2, 32, 32)), seeded())
     assert drawn.std(dim=(0, 2, 3)).tolist() == pytest.approx([500**0.5 / 50, 2 * 500**0.5 / 10], rel=0.05)
     opposite = (drawn[..., 0, :] * drawn[..., -1, :]).mean((0, 2)) / drawn.var(dim=(0, 2, 3))
     assert opposite.abs().max() < 4 * 3 / 1600**0.5  # borders are no neighbours; 3: values beside each other go along
@@ -269,7 +287,7 @@ def test_training_with_structure_is_reproducible_and_resumes(tiny, noisy, tmp_pa
 def test_checkpoints_of_before_there_were_structures_can_be_resumed(tiny, noisy, tmp_path):
     n2vlib.train(noisy[:64, :64], tiny(max_steps=4, steps_per_epoch=2, checkpoint_dir=tmp_path))
     content = torch.load(tmp_path / "last.pt", weights_only=True)
-    for name in ("struct_mask", "covariance", "recorruption", "draws"):
+    for name in ("struct_mask", "covariance", "shot", "recorruption", "draws"):
         del content["config"][name]
     torch.save(content, tmp_path / "last.pt")
     resumed = n2vlib.train(noisy[:64, :64], tiny(max_steps=6, steps_per_epoch=2, checkpoint_dir=tmp_path), resume=True)

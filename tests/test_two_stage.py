@@ -114,6 +114,40 @@ def test_every_source_and_method_of_the_mask_runs(source, method, striped):
     np.testing.assert_array_equal(result.mask, result.mask[::-1, ::-1])
 
 
+@pytest.mark.parametrize("method", ["flat_patches", "rings"])
+def test_stage_1_helps_each_method_in_its_own_way(method, striped, monkeypatch):
+    """Rings look at the denoised background itself; flat patches at the noisy pixels there."""
+    calls, measure = [], n2vlib.two_stage.noise_autocovariance
+
+    def watched(image, guide=None, **keywords):
+        calls.append((image, guide))
+        return measure(image, guide=guide, **keywords)
+
+    monkeypatch.setattr(n2vlib.two_stage, "noise_autocovariance", watched)
+    stage = dict(stage1=dict(patches_per_image=200), stage2=dict(mask_method=method))
+    result = n2vlib.run_two_stage(striped, settings(**stage))
+    denoised = result.stage1.predict(striped)[None]
+    _, noisy, *masks = calls  # first that there is noise to measure, before any training
+    np.testing.assert_array_equal(noisy[0][0], striped)
+    np.testing.assert_array_equal(noisy[1], denoised)
+    if method == "rings":
+        np.testing.assert_array_equal(masks[0][0], denoised)
+        expected = n2vlib.ring_mask(measure(denoised).values, 55, 1, 0.175, None)
+    else:
+        assert not masks
+        expected = n2vlib.structural_mask(measure(striped, guide=denoised[0]))
+    np.testing.assert_array_equal(result.mask, expected)
+
+
+def test_a_mask_hides_what_is_correlated_in_any_channel(camera):
+    channels = [camera + noise(camera.shape, KERNELS[kind]) for kind in ("horizontal", "vertical")]
+    source = dict(mask_source="extractor")
+    result = n2vlib.run_two_stage(np.stack(channels)[None], settings(run_stage1=False, stage2=source))
+    each = [n2vlib.structural_mask(n2vlib.noise_autocovariance(channel)) for channel in channels]
+    np.testing.assert_array_equal(result.mask, each[0] | each[1])
+    assert result.mask[5].sum() >= 7 and result.mask[:, 5].sum() >= 7
+
+
 def test_the_mask_is_the_true_one_on_a_photograph(camera):
     for kind in ("horizontal", "vertical"):
         noisy = camera + noise(camera.shape, KERNELS[kind])
@@ -152,6 +186,37 @@ def test_a_worse_stage_2_is_not_handed_out(method, advice, striped, monkeypatch)
     assert result.denoised2 is not None and result.metrics["denoised_by"] == "stage1"
 
 
+def test_stages_are_compared_on_the_test_part(striped, monkeypatch):
+    seen, compare = [], n2vlib.two_stage.recorrupted_error
+    monkeypatch.setattr(n2vlib.two_stage, "recorrupted_error", lambda *a: seen.append(a[1].shape) or compare(*a))
+    n2vlib.run_two_stage(striped, settings(split_ratio=(0.6, 0.2, 0.2)))
+    assert seen == [(1, 1, 96, 22)] * 2  # of 112 columns
+    calls = trained(monkeypatch)
+    n2vlib.run_two_stage(striped, settings(split_ratio=(0.6, 0.2, 0.2)))
+    assert [images.shape[-1] for images, _, _ in calls] == [67, 67]
+    assert [keywords["validation"].shape[-1] for _, _, keywords in calls] == [23, 23]
+
+
+def test_the_same_seed_gives_the_same_result(striped):
+    first, again, other = (n2vlib.run_two_stage(striped, settings(random_seed=seed)).denoised for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_photons_are_noticed_and_told_to_stage_2(camera):
+    """Shot noise grows with the signal, the flat background is dark: what is measured there is not all."""
+    photons = np.random.default_rng(0).poisson(camera * 40 / camera.max())
+    noisy = photons + noise(camera.shape, KERNELS["horizontal"], white=2, structured=4)
+    source = dict(mask_source="extractor", method="recorrupted")
+    result = n2vlib.run_two_stage(noisy, settings(run_stage1=False, stage2=source))
+    ((gain, dark),) = result.shot
+    assert gain == pytest.approx(1, abs=0.2) and dark == pytest.approx(0, abs=4)
+    assert result.covariance.max() == pytest.approx(2**2 + 4**2, rel=0.25)
+    assert result.stage2.config.shot == [(gain, dark)]
+    constant = camera + noise(camera.shape, KERNELS["horizontal"])
+    assert n2vlib.run_two_stage(constant, settings(run_stage1=False, stage2=source)).shot is None
+
+
 def test_compact_noise_gets_advice(camera):
     noisy = camera + noise(camera.shape, KERNELS["blob"])
     with pytest.warns(UserWarning, match="compact.*method = 'recorrupted' hides nothing"):
@@ -182,6 +247,9 @@ def test_the_documented_preset_has_the_documented_values():
     assert both.items() <= full["stage1"].items() and both.items() <= full["stage2"].items()
     assert general.items() <= full.items() and full["early_stopping_patience"] == 10
     assert full["stage2"]["mask_source"] == "stage1" and full["stage1"]["mask_center_size"] == 1
+    rings = dict(base_percentile=50, percentile_decay=1.15, center_ratio_threshold=0.3, max_true_pixels=25)
+    assert full["stage2"]["mask_method"] == "rings" and rings.items() <= full["stage2"]["extractor"].items()
+    assert full["max_seconds"] is None and full["device"] == "auto" and full["stage2"]["method"] == "structn2v"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -319,8 +387,26 @@ def test_early_stopping_ends_a_training(striped):
 
 def test_callbacks_see_both_stages(striped):
     seen = []
-    n2vlib.run_two_stage(striped, settings(), callbacks=[lambda progress: seen.append(progress.step)])
-    assert seen == [1, 2, 1, 2]
+    n2vlib.run_two_stage(striped, settings(), callbacks=[lambda progress: seen.append((progress.stage, progress.step))])
+    assert seen == [("stage1", 1), ("stage1", 2), ("stage2", 1), ("stage2", 2)]
+    ends = n2vlib.run_two_stage(striped, settings(run_stage2=False), callbacks=[lambda progress: progress.step == 1])
+    assert ends.stage1.history["steps"] == [1]
+
+
+def test_a_line_a_stage_says_what_is_done_and_how_long_it_took(striped, capsys):
+    n2vlib.run_two_stage(striped, settings(max_seconds=60, stage2=dict(method="recorrupted")))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all(re.search(r" \.\.\. \d+ s$", line) for line in lines)
+    assert lines[0].startswith("stage 1: Noise2Void, at most 2 steps or 60 s ...")
+    assert lines[1].startswith("stage 2: recorrupted training, at most 2 steps or 60 s ...")
+    source = dict(mask_source="extractor")
+    result = n2vlib.run_two_stage(striped, settings(preset="documented", run_stage1=False, stage2=source))
+    assert (
+        f"stage 2: structN2V, {result.mask.sum()} pixels hidden together, at most 4 steps ..."
+        in capsys.readouterr().out
+    )
+    n2vlib.run_two_stage(striped, settings(quiet=True))
+    assert capsys.readouterr() == ("", "")
 
 
 # Splits and regions of interest

@@ -10,8 +10,12 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, tru
 from support import header, number, say, table
 
 import n2vlib
+from n2vlib.presets import RINGS
+from n2vlib.spectrum import split_shot_noise
+from n2vlib.turns import symmetrised
 
 LENGTH = 1  # of KINDS' lines and crosses: 5 pixels
+PHOTONS, READ, STRIPES = 40, 2, 4  # of `shot`: the brightest pixel, and the deviations of what the camera adds
 
 
 def photograph(name):
@@ -39,7 +43,9 @@ def masks(arguments):
             "flat_patches, background from stage 1": n2vlib.structural_mask(guided),
             "flat_patches, stage 1's output": n2vlib.structural_mask(denoised),
             "rings, noisy image": n2vlib.ring_mask(raw.values),
-            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(denoised.values, 50, max_true_pixels=None),
+            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(
+                denoised.values, **RINGS["stage1"], max_true_pixels=None
+            ),
             "rings as documented, noisy image": n2vlib.ring_mask(raw.values, **documented),
             "rings as documented, stage 1's output": n2vlib.ring_mask(denoised.values, **documented),
         }
@@ -82,6 +88,35 @@ def settings(arguments):
     table(rows)
 
 
+def shot(arguments):
+    """Train on photons, whose noise grows with the signal, plus read and structured noise, which does not."""
+    clean = photograph(arguments.image)
+    clean *= PHOTONS / clean.max()
+    kernel = kernels(arguments.kind)[0 if arguments.kind == "blob" else LENGTH]
+    photons = np.random.default_rng(arguments.seed).poisson(clean)
+    noisy = add_noise(photons, kernel, arguments.seed, READ, STRIPES).astype(np.float32)
+    measured = n2vlib.noise_autocovariance(noisy)
+    mask, covariance = n2vlib.structural_mask(measured), symmetrised(measured.values)
+    dark, shot = split_shot_noise(noisy[None], measured)
+    tasks = {
+        "stage 1 alone: Noise2Void": {},
+        "stage 2: structN2V": dict(struct_mask=mask, masked_pixel_percentage=10),
+        "stage 2: recorrupted, the same noise everywhere": dict(covariance=covariance),
+        "stage 2: recorrupted, more noise where it is bright": dict(covariance=symmetrised(dark), shot=[shot]),
+    }
+    rows = [{"method": "noisy", "PSNR": number(n2vlib.psnr(clean, noisy, PHOTONS)), "error": None, "error, shot": None}]
+    for name, changes in tasks.items():
+        denoiser = n2vlib.train(noisy, config(arguments, **changes))
+        errors = [n2vlib.recorrupted_error(denoiser, noisy, *of) for of in ((covariance,), (symmetrised(dark), [shot]))]
+        decibels = n2vlib.psnr(clean, denoiser.predict(noisy), PHOTONS)
+        errors = dict(zip(("error", "error, shot"), (number(error, 1) for error in errors)))
+        rows.append({"method": name, "PSNR": number(decibels)} | errors)
+        say(rows[-1])
+    print(f"{arguments.kind}; overlap of the mask {overlap(mask, true_mask(kernel)):.2f}; PSNR with range {PHOTONS}; ")
+    print(f"variance measured {covariance.max():.1f}, mean {clean.mean() + READ**2 + STRIPES**2:.1f}\n")
+    table(rows)
+
+
 def prepared(arguments):
     """Return the noise of a noisy photograph, its mask, a function that trains and measures, and the list it fills."""
     clean, rows = photograph(arguments.image), []
@@ -105,17 +140,18 @@ def prepared(arguments):
 def main():
     """Run the measurements that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("masks", "stage2", "settings"))
+    parser.add_argument("what", choices=("masks", "stage2", "settings", "shot"))
     parser.add_argument("--image", default="camera", help="a photograph of scikit-image")
     parser.add_argument("--kind", default="horizontal", choices=KINDS)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    {"masks": masks, "stage2": stage2, "settings": settings}[arguments.what](arguments)
-    header(
-        f"{arguments.image} at half size, white noise {WHITE} + structured noise {STRUCTURED}, not clipped", arguments
-    )
+    {"masks": masks, "stage2": stage2, "settings": settings, "shot": shot}[arguments.what](arguments)
+    added = f"white noise {WHITE} + structured noise {STRUCTURED}"
+    if arguments.what == "shot":
+        added = f"{PHOTONS} photons at most, read noise {READ} + structured noise {STRIPES}"
+    header(f"{arguments.image} at half size, {added}, not clipped", arguments)
 
 
 if __name__ == "__main__":

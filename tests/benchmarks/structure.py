@@ -186,6 +186,28 @@ def noise_alone(seeds):
     table(rows)
 
 
+def false_alarms(groups, seeds, steps):
+    """Count, over many draws of white noise on photographs in turn, the masks that reach beyond the centre."""
+    rows, rate = [], n2vlib.noise_report(np.random.default_rng(0).normal(0, 10, (64, 64))).false_alarm_rate
+    config = n2vlib.N2VConfig(max_steps=max(1, steps), num_channels_init=8)
+    for group, images in groups.items():
+        alarms, names = dict.fromkeys(("noise_report", "run_two_stage"), 0), list(images)
+        for seed in range(seeds):
+            image, sigma = images[names[seed % len(names)]], SIGMAS[seed % len(SIGMAS)]
+            noisy = image + np.random.default_rng(seed).normal(0, sigma, image.shape)
+            alarms["noise_report"] += n2vlib.noise_report(noisy).mask.sum() > 1
+            if steps:  # there the background is where stage 1 has it
+                guide = n2vlib.train(noisy, config).predict(noisy)
+                measured = n2vlib.noise_autocovariance(noisy, guide=guide)
+                alarms["run_two_stage"] += n2vlib.structural_mask(measured).sum() > 1
+        row = {"white noise on": f"{group} ({len(images)})", "draws": seeds, "stated": f"{rate:.0%}"}
+        row["noise_report"] = f"{alarms['noise_report']} ({alarms['noise_report'] / seeds:.1%})"
+        row[f"run_two_stage, stage 1 of {steps} steps"] = alarms["run_two_stage"] if steps else None
+        rows.append(row)
+    print(f"False alarms; sigma in turn {', '.join(map(str, SIGMAS))}:\n")
+    table(rows)
+
+
 def real_images(images):
     """Report on fluorescence images: their own noise, and structured noise added, twice as strong."""
     rows = []
@@ -207,12 +229,18 @@ def real_images(images):
 def main():
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", default="all", choices=("all", "alarms"))
     parser.add_argument("--bsd", type=int, default=12, help="how many BSD68 test images")
     parser.add_argument("--seeds", type=int, default=2, help="how many seeds of the noise, from 0")
+    parser.add_argument("--steps", type=int, default=0, help="of stage 1, for the alarms of run_two_stage (0: none)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.seed = f"0 to {arguments.seeds - 1}"
     groups = photographs(arguments.bsd)
+    if arguments.what == "alarms":
+        false_alarms(groups, arguments.seeds, arguments.steps)
+        header("white noise, not clipped", arguments)
+        return
     structured_noise(groups, arguments.seeds)
     white_noise(groups, arguments.seeds)
     noise_alone(arguments.seeds)

@@ -19,6 +19,7 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, fluorescence, kernels
 from support import ROOT, ask, header, load_pair, number, peer_python, say, table
 
 import n2vlib
+from n2vlib.presets import RINGS
 from n2vlib.stages import complete_settings, network_config
 from n2vlib.turns import symmetrised
 
@@ -119,7 +120,7 @@ def learn_masks(noisy, denoised):
         "flat patches, raw": n2vlib.structural_mask(raw),
         "flat patches, stage 1": n2vlib.structural_mask(guided),
         "rings, raw": n2vlib.ring_mask(raw.values),
-        "rings, stage 1": n2vlib.ring_mask(left.values, 50, max_true_pixels=None),  # as run_two_stage has it
+        "rings, stage 1": n2vlib.ring_mask(left.values, **RINGS["stage1"], max_true_pixels=None),
         "rings, stage 1, as documented": n2vlib.ring_mask(left.values, **DOCUMENTED),
     }
 
