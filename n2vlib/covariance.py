@@ -13,7 +13,7 @@ import scipy.stats
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .data import check_values
-from .images import to_stack
+from .images import as_array, to_stack
 
 MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
@@ -88,7 +88,7 @@ def checked_values(autocovariance):
     Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
-    values = np.asarray(values)
+    values = as_array(values, "the autocovariance")
     if (
         values.dtype.kind not in "iuf"
         or values.ndim != 2
@@ -109,14 +109,16 @@ def checked_values(autocovariance):
 
 def checked_covariances(values):
     """Check one autocovariance (size, size), or one for each channel (C, size, size), and return what is checked."""
-    return np.stack([checked_values(one) for one in values]) if np.ndim(values) == 3 else checked_values(values)
+    values = as_array(values, "the covariance")
+    return np.stack([checked_values(one) for one in values]) if values.ndim == 3 else checked_values(values)
 
 
 def _one_channel(images, size, patch, channel):
     """Check the arguments and return one channel of the images, (N, Y, X)."""
     stack = to_stack(images)
     channels, height, width = stack.shape[1:]
-    if size % 2 == 0 or not 3 <= size < patch:
+    whole = all(isinstance(side, (int, np.integer)) for side in (size, patch))
+    if not whole or size % 2 == 0 or not 3 <= size < patch:
         raise ValueError(f"size = {size} is not possible: it must be odd, at least 3 and below patch = {patch}")
     if min(height, width) < 2 * patch:
         raise ValueError(
@@ -125,6 +127,8 @@ def _one_channel(images, size, patch, channel):
         )
     if channels > 1 and channel not in range(channels):
         raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
+    if channels == 1 and channel not in (None, 0):
+        raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
     check_values(stack)
     return stack[:, channel or 0]
 
