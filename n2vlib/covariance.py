@@ -13,10 +13,11 @@ import scipy.stats
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .data import check_values
-from .images import as_array, to_stack
+from .images import to_stack
 
 MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
+SQUARE = "a square of numbers with an odd side of 3 or more"
 HEAVY_TAILS = 1.5  # excess kurtosis that texture shows, for a correlation of 1 (measured: 1.3 to 3, and more)
 
 
@@ -88,7 +89,7 @@ def checked_values(autocovariance):
     Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
-    values = as_array(values, "the autocovariance")
+    values = _array(values)
     if (
         values.dtype.kind not in "iuf"
         or values.ndim != 2
@@ -96,10 +97,7 @@ def checked_values(autocovariance):
         or len(values) % 2 == 0
         or len(values) < 3
     ):
-        raise ValueError(
-            f"an autocovariance is a square of numbers with an odd side of 3 or more: "
-            f"{values.dtype} of shape {values.shape} is not"
-        )
+        raise ValueError(f"an autocovariance is {SQUARE}: {values.dtype} of shape {values.shape} is not")
     values = (values + values[::-1, ::-1]) / 2.0
     centre = values[len(values) // 2, len(values) // 2]
     if not np.isfinite(values).all() or not centre == values.max() > 0:
@@ -107,9 +105,16 @@ def checked_values(autocovariance):
     return values
 
 
+def _array(values):
+    try:
+        return np.asarray(values)
+    except Exception as error:  # lists of unequal length, tensors that want a gradient
+        raise ValueError(f"an autocovariance is {SQUARE}: this {type(values).__name__} is not") from error
+
+
 def checked_covariances(values):
     """Check one autocovariance (size, size), or one for each channel (C, size, size), and return what is checked."""
-    values = as_array(values, "the covariance")
+    values = _array(values)
     return np.stack([checked_values(one) for one in values]) if values.ndim == 3 else checked_values(values)
 
 
