@@ -5,12 +5,13 @@ runs a short one. Each case is tried in a process of its own (a fork: a few mill
 and time are limited. It ends well in one of two ways: with a result that is checked, or with one clear error, that
 is: an exception of a documented kind, raised by a `raise` of n2vlib, in one line of at most 300 characters (or by the
 operating system, if it names the file). Anything else is BAD: another error, a crash, a hang, too much memory, a file
-half-written, a temporary file left behind, code of a model file that was run.
+half-written, a temporary file left behind, code of a model file that was run. Linux only.
 """
 
 import argparse
 import collections
 import functools
+import hashlib
 import http.server
 import json
 import os
@@ -96,9 +97,8 @@ def limit(file_size):
     silent = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(silent, number)
-    if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
@@ -176,7 +176,7 @@ NUMBERS = st.one_of(
     st.integers(-3, 60),
     st.floats(),
     st.floats(0, 1),
-    st.sampled_from([True, "3", [], (1, 2), 10**9, np.int8(3)]),
+    st.sampled_from([True, "3", [], (1, 2), 10**4, np.int8(3)]),
 )
 AXES = st.one_of(st.none(), st.none(), st.integers(-5, 5), st.sampled_from([0.5, "C", (0,), np.int64(-1)]))
 COVARIANCE = 100 * np.outer([0, 0, 1, 0, 0], [0.1, 0.6, 1, 0.6, 0.1])
@@ -728,8 +728,7 @@ def download_all(cache, faults):
 
 
 def files(cache, port, content):
-    import hashlib
-
+    """Let n2vlib take a server on this machine for that of its data."""
     urls = {"a.zip": f"http://127.0.0.1:{port}/a.zip"}
     registry = {"a.zip": "sha256:" + hashlib.sha256(content).hexdigest()}
     download.FILES = pooch.create(cache, "", registry=registry, urls=urls)
@@ -759,8 +758,9 @@ def run(count, parts=PARTS, seed=0, folder=None):
     counts = Counts()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    base = Path(folder or tempfile.mkdtemp())
     for part in parts:
-        there = Path(folder or tempfile.mkdtemp()) / part
+        there = base / part
         there.mkdir(parents=True)
         before = dict(os.environ)
         PARTS[part](counts, max(4, round(SHARES.get(part, 1) * count)), seed, there)
@@ -768,6 +768,8 @@ def run(count, parts=PARTS, seed=0, folder=None):
         os.environ.update(before)
         if not counts.bad:
             shutil.rmtree(there)
+    if folder is None and not counts.bad:
+        base.rmdir()
     return counts
 
 

@@ -1,11 +1,12 @@
 """A short run of tests/faults.py: whatever goes wrong ends in one clear error, or goes on correctly."""
 
 import os
+import sys
 
 import pytest
 
-if not hasattr(os, "fork"):
-    pytest.skip("cases run in forks, which this system has not", allow_module_level=True)
+if sys.platform != "linux":
+    pytest.skip("cases run in forks of a process that has torch: safe on Linux alone", allow_module_level=True)
 
 import faults
 
@@ -28,7 +29,7 @@ def test_every_fault_ends_well(part, tmp_path):
         (lambda: 1 / 0, "BAD: ZeroDivisionError in test_faults.py"),
         (lambda: open("/no/such/file"), faults.CLEAR),  # the system's own words name the file
         (lambda: int("x"), "BAD: ValueError in test_faults.py"),  # the right kind, but not a sentence of ours
-        (lambda: faults.np.ones(2 * faults.MEMORY), "BAD: _ArrayMemoryError"),
+        (lambda: faults.np.ones(2 * faults.MEMORY), "BAD: MemoryError"),
         (lambda: os.abort(), "BAD: ended by SIGABRT"),
         (lambda: os._exit(0), "BAD: ended without a word"),
     ],
