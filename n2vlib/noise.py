@@ -69,7 +69,7 @@ def estimate_poisson_gaussian(pages):
     order = np.argsort(signal)
     classes = np.split(order, np.searchsorted(signal[order], edges))
     enough = min(SMALLEST_CLASS, len(signal) // 8)  # equal widths: a large dark background is one class of many
-    classes = [pixels for pixels in classes if len(pixels) >= enough]
+    classes = [pixels for pixels in classes if len(pixels) >= enough] or [order]  # few pixels: all in one class
     level = np.array([np.mean(signal[pixels]) for pixels in classes])
     # The median of |x| of a normal variable is 0.6745 sigma.
     variance = np.array([(np.median(np.abs(detail[pixels])) / 0.6745) ** 2 for pixels in classes])

@@ -164,6 +164,12 @@ def test_an_image_without_noise_is_refused(model, refused, tiny):
         n2vlib.train(steps, tiny(noise_model=model))
 
 
+def test_a_few_pixels_give_one_variance():
+    steps = np.random.default_rng(0).normal(np.linspace(0, 1000, 100).reshape(10, 10), 1)
+    gain, offset = estimate_poisson_gaussian(steps[None])
+    assert gain == 0 and 0 < offset < 1000
+
+
 @pytest.mark.parametrize(
     "pages", [np.ones((9, 9)), np.ones((0, 9, 9)), np.ones((2, 9, 7)), np.full((2, 9, 9), np.nan)], ids=np.shape
 )
