@@ -35,6 +35,8 @@ from .structure import noise_report, ring_mask, structural_mask
 from .training import train
 from .two_stage import run_two_stage
 
+__version__ = "0.1.0"  # the one place: pyproject.toml reads it here
+
 __all__ = [
     "Denoiser",
     "N2VConfig",

@@ -63,7 +63,7 @@ def bsd68_test_image(number=5):
     authors' archive number the images differently.
     Raises ValueError for a wrong number, and what `load_bsd68` raises.
     """
-    if not 1 <= number <= 68:
+    if number not in range(1, 69):
         raise ValueError(f"number = {number} is not possible: BSD68 has the test images 1 to 68")
     place, layout = _find()
     with _one_sentence(place):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import zipfile
 from pathlib import Path
@@ -13,24 +14,36 @@ FORMAT = "n2vlib model 1"
 
 def write_model(path, content):
     """Write a dictionary of tensors and plain Python values to `path`, whole or not at all."""
+    buffer = io.BytesIO()  # where torch writes to a disk that is full, it says so in words of its own
     with written_beside(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        torch.save({"format": FORMAT, **content}, buffer)
+        file.write(buffer.getbuffer())
 
 
 @contextlib.contextmanager
 def written_beside(path):
-    """Yield a file to write to that becomes `path` at the end, or nothing at all if there is an error or a crash."""
+    """Yield a file to write to that becomes `path` at the end, or nothing at all if there is an error or a crash.
+
+    A process that is killed leaves behind what it had written so far, as path.NUMBER.tmp, which nothing reads.
+    Raises OSError, in one sentence, for a full disk or a folder that cannot be written to.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(beside, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}): free some space, or choose another place; "
+            "what was there before is unharmed"
+        ) from error
 
 
 def read_model(path):
@@ -79,7 +92,8 @@ def write_checkpoint(run):
     )
     write_model(folder / "last.pt", run.denoiser.content() | dict(training=state))
     write_log(folder / "log.csv", run)
-    for path in folder.glob("best_epoch*"):  # no longer among the best, or a write that was killed
+    # No longer among the best, or what a killed process left half-written.
+    for path in (*folder.glob("best_epoch*"), *folder.glob("last.pt.*.tmp"), *folder.glob("log.csv.*.tmp")):
         if path.name not in names.values():
             path.unlink()
 
@@ -109,19 +123,27 @@ def restore_checkpoint(run):
     if not path.exists():
         return
     content, fresh = read_model(path), run.denoiser.content()
+    if not isinstance(content.get("config"), dict):
+        raise ValueError(f"{path} holds no settings, it is damaged: resume from another copy, or train anew")
     may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
     saved = {field.name: field.default for field in dataclasses.fields(run.config)} | content["config"]
     changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
-    if changed or content["mean"] != fresh["mean"] or "training" not in content:
+    if changed or content.get("mean") != fresh["mean"] or "training" not in content:
         what = f"other settings ({', '.join(changed)})" if changed else "other images"
         raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
-    state = content["training"]
-    parts = [run.network, run.average, *run.optimizers, *run.plateaus]
-    states = [state["network"], state["average"], *state["optimizers"], *state["plateaus"]]
-    for part, saved in zip(parts, states):
-        if part is not None:
-            part.load_state_dict(saved)
-    run.crops.set_state(state["crops"])
-    run.masks.set_state(state["masks"])
-    run.step, run.seconds = state["step"], state["seconds"]
-    run.history.update(content["history"])
+    try:
+        state = content["training"]
+        parts = [run.network, run.average, *run.optimizers, *run.plateaus]
+        states = [state["network"], state["average"], *state["optimizers"], *state["plateaus"]]
+        for part, saved in zip(parts, states, strict=True):
+            if part is not None:
+                part.load_state_dict(saved)
+        run.crops.set_state(state["crops"])
+        run.masks.set_state(state["masks"])
+        run.step, run.seconds = int(state["step"]), float(state["seconds"])
+        run.history.update({name: list(content["history"][name]) for name in run.history})
+    except Exception as error:  # each part has its own kind of failure
+        raise ValueError(
+            f"{path} is a checkpoint of n2vlib, but parts are missing or do not fit: resume from another copy, "
+            "or choose a new checkpoint_dir"
+        ) from error

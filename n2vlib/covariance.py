@@ -17,6 +17,7 @@ from .images import to_stack
 
 MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
+SQUARE = "a square of numbers with an odd side of 3 or more"
 HEAVY_TAILS = 1.5  # excess kurtosis that texture shows, for a correlation of 1 (measured: 1.3 to 3, and more)
 
 
@@ -89,7 +90,7 @@ def checked_values(autocovariance):
     Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
-    values = np.asarray(values)
+    values = _array(values)
     if (
         values.dtype.kind not in "iuf"
         or values.ndim != 2
@@ -97,10 +98,7 @@ def checked_values(autocovariance):
         or len(values) % 2 == 0
         or len(values) < 3
     ):
-        raise ValueError(
-            f"an autocovariance is a square of numbers with an odd side of 3 or more: "
-            f"{values.dtype} of shape {values.shape} is not"
-        )
+        raise ValueError(f"an autocovariance is {SQUARE}: {values.dtype} of shape {values.shape} is not")
     values = (values + values[::-1, ::-1]) / 2.0
     centre = values[len(values) // 2, len(values) // 2]
     if not np.isfinite(values).all() or not centre == values.max() > 0:
@@ -108,9 +106,17 @@ def checked_values(autocovariance):
     return values
 
 
+def _array(values):
+    try:
+        return np.asarray(values)
+    except Exception as error:  # lists of unequal length, tensors that want a gradient
+        raise ValueError(f"an autocovariance is {SQUARE}: this {type(values).__name__} is not") from error
+
+
 def checked_covariances(values):
     """Check one autocovariance (size, size), or one for each channel (C, size, size), and return what is checked."""
-    return np.stack([checked_values(one) for one in values]) if np.ndim(values) == 3 else checked_values(values)
+    values = _array(values)
+    return np.stack([checked_values(one) for one in values]) if values.ndim == 3 else checked_values(values)
 
 
 def checked_shot(shot):
@@ -125,7 +131,8 @@ def _one_channel(images, size, patch, channel):
     """Check the arguments and return one channel of the images, (N, Y, X)."""
     stack = to_stack(images)
     channels, height, width = stack.shape[1:]
-    if size % 2 == 0 or not 3 <= size < patch:
+    whole = all(isinstance(side, (int, np.integer)) for side in (size, patch))
+    if not whole or size % 2 == 0 or not 3 <= size < patch:
         raise ValueError(f"size = {size} is not possible: it must be odd, at least 3 and below patch = {patch}")
     if min(height, width) < 2 * patch:
         raise ValueError(
@@ -134,6 +141,8 @@ def _one_channel(images, size, patch, channel):
         )
     if channels > 1 and channel not in range(channels):
         raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
+    if channels == 1 and channel not in (None, 0):
+        raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
     check_values(stack)
     return stack[:, channel or 0]
 

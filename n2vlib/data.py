@@ -35,6 +35,8 @@ def split_images(count, share=0.2, seed=0):
     share: of validation, a fraction; floor((1 - share) * count) images are left for training.
     Returns two sorted integer arrays without common numbers. Raises ValueError if either were empty.
     """
+    if not (isinstance(count, (int, np.integer)) and isinstance(share, (int, float)) and 0 <= share <= 1):
+        raise ValueError(f"{count} images and a share of {share} are not possible: give an integer and a fraction")
     training = math.floor(round((1 - share) * count, 9))  # 0.7 * 10 is 6.999... in floating point
     if not 0 < training < count:
         raise ValueError(f"{count} image(s) cannot be split with a share of {share}: one part would be empty")

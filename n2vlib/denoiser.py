@@ -10,7 +10,7 @@ from .checkpoint import read_model, write_model
 from .config import N2VConfig
 from .data import check_values
 from .device import choose_device, fast_numbers
-from .images import from_stack, to_stack
+from .images import as_array, from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
 from .noise import mean_and_variance, noise_variance, posterior_mean
 from .spectrum import noise_like
@@ -51,7 +51,7 @@ class Denoiser:
         Returns a float32 array of the same shape, in the intensity units of the input.
         Raises ValueError for NaN, infinity, or another number of channels than in training.
         """
-        image = np.asanyarray(image)
+        image = as_array(image)
         stack = to_stack(image, channel_axis)
         channels = len(self.mean)
         if stack.shape[1] != channels:

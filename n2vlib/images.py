@@ -42,6 +42,23 @@ def _read_file(path):
         ) from error
 
 
+def as_array(image, name="the image"):
+    """Return an array, a tensor or nested lists of numbers as an array, memory maps as they are.
+
+    Raises TypeError for anything that is no array of real numbers (integer, float or bool).
+    """
+    try:
+        array = np.asanyarray(image)
+    except Exception as error:  # of tensors, lists and others, each in its own way
+        reason = " ".join(str(error).split())[:100]
+        raise TypeError(
+            f"{name} is a {type(image).__name__} that cannot be read as an array ({reason}): give a NumPy array"
+        ) from error
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {array.dtype}: only real numbers (integer or float) can be denoised")
+    return array
+
+
 def to_stack(image, channel_axis=None):
     """View an image as a stack (N, C, Y, X) after checking that it is one.
 
@@ -49,9 +66,7 @@ def to_stack(image, channel_axis=None):
     convention) one axis more than without channels: (Y, X, C) or (N, Y, X, C) for -1.
     Raises TypeError for values that are not real numbers, ValueError for everything else.
     """
-    image = np.asanyarray(image)  # keeps memory maps as they are
-    if image.dtype.kind not in "buif":
-        raise TypeError(f"the image has dtype {image.dtype}: only real numbers (integer or float) can be denoised")
+    image = as_array(image)
     if image.size == 0:
         raise ValueError(f"the image is empty, its shape is {image.shape}: check how it was cut or loaded")
     if channel_axis is not None:
@@ -71,7 +86,8 @@ def to_stack(image, channel_axis=None):
 
 
 def _stack_with_channels(image, channel_axis):
-    if image.ndim not in (3, 4) or not -image.ndim <= channel_axis < image.ndim:
+    axis = channel_axis if isinstance(channel_axis, (int, np.integer)) else image.ndim  # which is refused
+    if image.ndim not in (3, 4) or not -image.ndim <= axis < image.ndim:
         raise ValueError(
             f"channel_axis={channel_axis} does not fit an image of shape {image.shape}: "
             "use (Y, X, C) or (N, Y, X, C), the channels at any place"

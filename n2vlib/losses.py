@@ -97,6 +97,8 @@ def blind_sigma(denoiser, images, share=5, batches=200):
     config, stack = denoiser.config, to_stack(images)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
+    if stack.shape[1] != len(denoiser.mean):
+        denoiser.predict(stack[:1])  # says what is wrong
     generator = torch.Generator().manual_seed(config.seed)
     device = next(denoiser.network.parameters()).device
     seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error

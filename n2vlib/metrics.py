@@ -3,6 +3,8 @@
 import numpy as np
 import skimage.metrics
 
+from .images import as_array
+
 
 def psnr(clean, image, data_range=255):
     """Return the peak signal-to-noise ratio in dB: 10 log10(data_range**2 / mean squared error).
@@ -60,7 +62,7 @@ def evaluate(clean, images, data_range=255):
 
 
 def _pair(clean, image):
-    clean, image = np.asarray(clean, np.float64), np.asarray(image, np.float64)
+    clean, image = (as_array(one, name).astype(np.float64) for one, name in ((clean, "clean"), (image, "the image")))
     if clean.shape != image.shape:
         raise ValueError(f"clean has shape {clean.shape} but the image {image.shape}: compare images of one shape")
     if clean.size == 0 or not (np.isfinite(clean).all() and np.isfinite(image).all()):

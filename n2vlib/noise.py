@@ -10,7 +10,10 @@ import scipy.stats
 import torch.nn.functional as F
 from skimage.restoration import estimate_sigma
 
+from .images import as_array
+
 CLASSES, SMALLEST_CLASS = 32, 200  # of signal, and pixels in each, for the Poisson-Gaussian fit
+SMALLEST_PAGE = 8  # pixels; the wavelet spans four
 SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
 
 
@@ -49,6 +52,12 @@ def estimate_poisson_gaussian(pages):
     and their square. An offset below 0 is a camera's black level: signal counts from there.
     Raises ValueError if no noise is found.
     """
+    pages = as_array(pages)
+    if pages.ndim != 3 or min(pages.shape) < 1 or min(pages.shape[1:]) < SMALLEST_PAGE or not np.isfinite(pages).all():
+        raise ValueError(
+            f"pages of shape {pages.shape} are not possible: give (N, Y, X), at least {SMALLEST_PAGE} pixels a side, "
+            "all values finite"
+        )
     signal, detail = [], []
     for page in pages:
         average, (_, _, diagonal) = pywt.dwt2(page.astype(np.float64), "db2")
@@ -60,7 +69,7 @@ def estimate_poisson_gaussian(pages):
     order = np.argsort(signal)
     classes = np.split(order, np.searchsorted(signal[order], edges))
     enough = min(SMALLEST_CLASS, len(signal) // 8)  # equal widths: a large dark background is one class of many
-    classes = [pixels for pixels in classes if len(pixels) >= enough]
+    classes = [pixels for pixels in classes if len(pixels) >= enough] or [order]  # few pixels: all in one class
     level = np.array([np.mean(signal[pixels]) for pixels in classes])
     # The median of |x| of a normal variable is 0.6745 sigma.
     variance = np.array([(np.median(np.abs(detail[pixels])) / 0.6745) ** 2 for pixels in classes])

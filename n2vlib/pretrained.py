@@ -32,7 +32,7 @@ def pretrained_record(name):
 
 def _path(name, suffix=".pt"):
     there = {path.stem: path for folder in FOLDERS for path in folder.glob(f"*{suffix}")}
-    if name not in there:
+    if not isinstance(name, str) or name not in there:
         what = "trained weights" if suffix == ".pt" else "record"
         raise ValueError(f"no {what} {name!r}: there are {', '.join(sorted(there)) or 'none'}")
     return there[name]

@@ -5,7 +5,7 @@ import scipy.ndimage
 import torch
 import torch.nn.functional as F
 
-from .covariance import checked_values, square_rings
+from .covariance import checked_covariances, checked_values, square_rings
 from .noise import estimate_poisson_gaussian
 
 NEAR = 5  # side of the square whose mean tells a pixel's signal, in pixels
@@ -24,7 +24,7 @@ def noise_spectrum(autocovariance, shape):
     """
     values = checked_values(autocovariance)
     size = len(values)
-    if min(shape) < size:
+    if not all(isinstance(side, (int, np.integer)) and side >= size for side in shape):
         raise ValueError(f"noise of shape {tuple(shape)} is too small for correlations over {size}x{size} pixels")
     neighbours = square_rings(size) > 0
     chance = neighbours & (values < 0.09 * values[neighbours].max())
@@ -53,7 +53,10 @@ def noise_in_patches(covariance, shape, generator):
     covariance: (size, size), or (C, size, size) with one for each channel. Drawn larger than the patches
     and cropped, so that opposite borders are independent.
     """
-    each = np.broadcast_to(covariance, (shape[1], *np.shape(covariance)[-2:]))
+    each = checked_covariances(covariance)
+    if each.ndim == 3 and len(each) != shape[1]:
+        raise ValueError(f"the covariance is of {len(each)} channels, the images have {shape[1]}: give one for each")
+    each = np.broadcast_to(each, (shape[1], *each.shape[-2:]))
     size = each.shape[-1]
     channels = []
     for values in each:

@@ -62,8 +62,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
                 part.unlink(missing_ok=True)
         _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
         if not sums:
-            for part in parts:
-                _lay_out(part, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
+            _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
             journal.write_bytes(key.encode() + b"\n")
         _predict_images(denoiser, stack, parts, journal, pixel, dict(tta=tta, fast=fast), sums)
         _read_back(parts, sums)
@@ -163,13 +162,23 @@ def _checksum(image):
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _lay_out(path, shape, pixel):
-    """Write a TIFF file of axes TCYX whose pixels are still to come."""
+def _lay_out(paths, shape, pixel):
+    """Write TIFF files of axes TCYX whose pixels are still to come; none of them if there is no room."""
     size = math.prod(shape) * pixel.itemsize + shape[0] * shape[1] * DIRECTORY_BYTES
     kind = dict(bigtiff=True, ome=pixel.name in OME_DTYPES)
     if size < LARGEST_IMAGEJ and pixel.name in ("uint8", "uint16", "float32"):
         kind = dict(imagej=True)
-    tifffile.memmap(path, shape=shape, dtype=pixel, photometric="minisblack", metadata={"axes": "TCYX"}, **kind)
+    kind |= dict(shape=shape, dtype=pixel, photometric="minisblack", metadata={"axes": "TCYX"})
+    try:
+        for path in paths:
+            tifffile.memmap(path, **kind)
+    except OSError as error:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise OSError(
+            f"{paths[0].name} could not be written beside the target ({error.strerror}): free some space, "
+            "or choose a target on another disk"
+        ) from error
 
 
 def _predict_images(denoiser, stack, parts, journal, pixel, options, sums):

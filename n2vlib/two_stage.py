@@ -12,7 +12,7 @@ from .images import from_stack
 from .inputs import patch_corners, read_images, split_parts
 from .losses import recorrupted_error
 from .presets import NUMBERED, RINGS
-from .run_folder import write_run
+from .run_folder import make_folder, write_run
 from .spectrum import split_shot_noise
 from .stages import complete_settings, in_words, network_config, told
 from .structn2v import load_mask
@@ -67,11 +67,14 @@ def run_two_stage(images, config=None, callbacks=()):
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
         "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
     callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
-    Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse.
+    Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse. Where
+    output_dir finds no room at the end, a warning says so and `folder` is None.
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
     """
     settings = complete_settings(config)
     images = read_images(images, settings["axes"])
+    if settings["output_dir"] is not None:
+        make_folder(settings["output_dir"])
     result = TwoStageResult(settings=settings)
     if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
         if settings["stage2"]["mask_source"] == "file":
@@ -89,10 +92,13 @@ def run_two_stage(images, config=None, callbacks=()):
         _predict(result, images)
         result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
     result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
+    if settings["output_dir"] is not None:
+        try:
+            result.folder = write_run(result, images.files)
+        except OSError as error:  # the disk is full: what was learned must not be lost with it
+            result.messages.append(f"{error}. The result is complete in memory: save it before Python ends")
     for message in result.messages:
         warnings.warn(message, stacklevel=2)
-    if settings["output_dir"] is not None:
-        result.folder = write_run(result, images.files)
     return result
 
 

@@ -164,6 +164,20 @@ def test_an_image_without_noise_is_refused(model, refused, tiny):
         n2vlib.train(steps, tiny(noise_model=model))
 
 
+def test_a_few_pixels_give_one_variance():
+    steps = np.random.default_rng(0).normal(np.linspace(0, 1000, 100).reshape(10, 10), 1)
+    gain, offset = estimate_poisson_gaussian(steps[None])
+    assert gain == 0 and 0 < offset < 1000
+
+
+@pytest.mark.parametrize(
+    "pages", [np.ones((9, 9)), np.ones((0, 9, 9)), np.ones((2, 9, 7)), np.full((2, 9, 9), np.nan)], ids=np.shape
+)
+def test_pages_that_cannot_be_fitted_are_refused(pages, refused):
+    with refused(ValueError, r"pages of shape \(.*\) are not possible: give \(N, Y, X\), at least 8 pixels a side"):
+        estimate_poisson_gaussian(pages)
+
+
 @given(st.floats(0.01, 10), st.floats(0.01, 10), st.floats(-5, 5), st.floats(-5, 5))
 def test_posterior_mean_weighs_by_certainty(variance, noise_variance, mean, noisy):
     values = (torch.tensor(v, dtype=torch.float64) for v in (mean, variance, noisy, noise_variance))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from check_notebooks import main, problems
 
 import n2vlib
 
@@ -42,22 +43,69 @@ def test_there_are_notebooks():
 
 
 @every_notebook
-def test_committed_notebook_was_run_without_errors(path):
-    cells = code_cells(path)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run it once, top to bottom"
-    outputs = [output for cell in cells for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error"]
-    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"], "warnings in the outputs"
-    assert not [cell for cell in cells if not cell.source.strip()], "empty cells"
+def test_committed_notebook_was_run_and_renders_everywhere(path):
+    assert problems(path) == []
 
 
-@every_notebook
-def test_committed_notebook_renders_everywhere(path):
-    notebook = read(path)
-    nbformat.validate(notebook)
-    assert "widgets" not in notebook.metadata, "stored widget state breaks GitHub's view"
-    assert notebook.metadata.kernelspec.name == "python3"
-    assert path.stat().st_size < 2_000_000
+def unrun(notebook):
+    notebook.cells[1].execution_count = None
+
+
+def skipped(notebook):
+    for cell in notebook.cells:
+        if cell.get("execution_count", 0) > 3:
+            cell.execution_count += 1
+
+
+def failed(notebook):
+    notebook.cells[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+
+
+def warned(notebook):
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
+
+
+def empty(notebook):
+    notebook.cells[1].source = " "
+
+
+def with_widgets(notebook):
+    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+
+
+def other_kernel(notebook):
+    notebook.metadata.kernelspec.name = "my_environment"
+
+
+def large(notebook):
+    notebook.cells[0].source += "x" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (unrun, "not run in order"),
+        (skipped, "not run in order"),
+        (failed, "ended with an error"),
+        (warned, "warnings"),
+        (empty, "empty code cell"),
+        (with_widgets, "state of widgets"),
+        (other_kernel, "my_environment"),
+        (large, "bytes, over"),
+    ],
+)
+def test_the_guard_refuses(damage, word, tmp_path, capsys):
+    notebook = read(PATHS[0])
+    damage(notebook)
+    nbformat.write(notebook, tmp_path / "x.ipynb")
+    assert main([tmp_path / "x.ipynb"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{tmp_path / 'x.ipynb'}: ") and word in line
+
+
+def test_the_guard_refuses_what_is_no_notebook(tmp_path, capsys):
+    (tmp_path / "x.ipynb").write_text("<<<<<<< half a merge")
+    assert main([tmp_path / "x.ipynb"]) == 1 and "not a valid notebook" in capsys.readouterr().out
 
 
 @every_notebook

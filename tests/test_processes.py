@@ -225,5 +225,6 @@ def test_killed_in_the_middle_of_a_checkpoint(images, tmp_path, where, call):
     assert len(readable) >= 2 and Denoiser.load(folder / "last.pt").history["steps"] == [3]
     config = N2VConfig(**SMALL, max_steps=12, steps_per_epoch=3, lr_scheduler="plateau")
     resumed = train(images, dataclasses.replace(config, checkpoint_dir=folder), resume=True)
+    assert not list(folder.glob("*.tmp")), "what the killed process left"
     whole = train(images, config)
     assert all(torch.equal(weights(resumed)[name], weights(whole)[name]) for name in weights(whole))

@@ -6,15 +6,19 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import setuptools.config.pyprojecttoml
+import yaml
 from packaging.requirements import Requirement
+
+import n2vlib
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 # Arrows only point down: a module may import modules that stand later in this list, never earlier.
 ORDER = """two_stage run_folder inputs stages presets live explore diagrams plots pretrained streaming training losses
-denoiser tasks checkpoint config structure spectrum covariance structn2v data turns stacks intact noise images masking
-optimizers unet device samples bsd68 cells download metrics""".split()
+denoiser tasks checkpoint config structure spectrum covariance structn2v data turns stacks intact noise metrics images
+masking optimizers unet device samples bsd68 cells download""".split()
 
 
 def declared():
@@ -58,7 +62,50 @@ def test_ci_runs_the_command_of_the_readme():
     assert "make demo" in readme and "make test" in readme
 
 
+def test_ci_and_pre_commit_use_what_the_project_declares():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    job, triggers = workflow["jobs"]["test"], workflow[True]  # YAML 1.1 reads the key `on` as True
+    assert {"push", "pull_request", "schedule"} <= set(triggers)
+    assert job["strategy"]["matrix"] == {
+        "os": ["ubuntu-latest", "macos-latest", "windows-latest"],
+        "python": ["3.11", "3.13"],
+    }
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert job["strategy"]["matrix"]["python"][0] == oldest
+    commands = "\n".join(step.get("run", "") for step in job["steps"])
+    test = re.search(r"^test:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert "make test" in commands
+    for command in re.findall(r"\$\(PY\) (.+)", test):  # Windows has no make: it gets the same commands
+        assert f"python {command}\n" in commands + "\n", command
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["id"] for hook in hooks} == {"ruff-check", "ruff-format", "notebooks"}
+    for needed in (package for hook in hooks for package in hook["additional_dependencies"]):
+        assert needed in (ROOT / "requirements.lock").read_text().splitlines(), f"{needed}: not what the lock pins"
+
+
+def test_the_address_is_the_one_of_pyproject():
+    address = PROJECT["urls"]["Repository"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["repository-code"] == address and citation["license"] == PROJECT["license"]
+    for name in ("CITATION.cff", ".github/workflows/test.yml", "README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text()
+        found = set(re.findall(r"github\.com/([\w.-]+/n2vlib)\b", text)) | set(re.findall(r"\b(\w+/n2vlib)\.git", text))
+        assert found <= {address.removeprefix("https://github.com/")}, name
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" in PROJECT["dynamic"] and re.fullmatch(r"\d+\.\d+\.\d+", n2vlib.__version__)
+    assert f"\n## {n2vlib.__version__} " in (ROOT / "CHANGELOG.md").read_text()
+    tracked = [path for path in ROOT.glob("*.*") if path.suffix in (".toml", ".yml", ".cff", ".md")]
+    assert [path.name for path in tracked if n2vlib.__version__ in path.read_text()] == ["CHANGELOG.md"]
+    config = setuptools.config.pyprojecttoml.read_configuration(ROOT / "pyproject.toml")
+    assert config["project"]["version"] == n2vlib.__version__, "what pip will call it"
+
+
 def test_the_layout_stays():
+    files = {path.name for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")}
+    usual = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
+    assert files == usual | {"environment.yml", "pyproject.toml", "requirements.lock"}
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     assert {"notebooks", "n2vlib", "data", "tests"} <= folders
     assert folders - {"notebooks", "n2vlib", "data", "tests", "build", "n2vlib.egg-info"} == set()

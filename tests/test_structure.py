@@ -14,6 +14,7 @@ from structured_noise import KERNELS, RINGS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.covariance import Autocovariance, lag_products
+from n2vlib.spectrum import noise_in_patches
 
 
 def overlap(mask, truth):
@@ -402,11 +403,16 @@ def test_arguments_that_are_not_possible_are_refused(refused):
     for channel in (None, 3, -1, "red"):
         with refused(ValueError, "each of the 3 channels has noise of its own: name one, as in channel=0"):
             n2vlib.noise_autocovariance(grain, channel=channel)
-    for size in (10, 1, 25, -3):
+    for channel in (1, -1, "red"):
+        with refused(ValueError, f"channel={channel} is not possible: the images have one channel, leave it out"):
+            n2vlib.noise_autocovariance(grain[:, 0], channel=channel)
+    for size in (10, 1, 25, -3, 5.0, None):
         with refused(ValueError, f"size = {size} is not possible: it must be odd"):
             n2vlib.noise_autocovariance(grain[:, 0], size=size)
     with refused(ValueError, "too small for correlations over 11x11 pixels"):
         n2vlib.noise_spectrum(synthetic(), (64, 10))
+    with refused(ValueError, "the covariance is of 2 channels, the images have 3: give one for each"):
+        noise_in_patches(np.stack([synthetic()] * 2), (1, 3, 20, 20), torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -713,3 +713,8 @@ def test_a_network_knows_the_noise_level_where_texture_fools_an_estimate_from_th
 def test_the_noise_level_needs_a_gaussian_noise_model(image, tiny):
     with pytest.raises(ValueError, match="the denoiser has noise_model = None: train one with"):
         n2vlib.blind_sigma(train(image, tiny(max_steps=1)), image)
+
+
+def test_the_noise_level_of_other_channels_is_refused(image, two_channels, tiny, refused):
+    with refused(ValueError, r"trained on 1 channel.* has 2: give images with the same"):
+        n2vlib.blind_sigma(train(image, tiny(max_steps=1, noise_model="gaussian")), two_channels)

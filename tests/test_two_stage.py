@@ -565,6 +565,23 @@ def test_everything_is_in_one_folder(striped, tmp_path):
     assert json.loads((result.folder / "metrics.json").read_text())["denoised_by"] == result.metrics["denoised_by"]
 
 
+def test_a_folder_that_cannot_be_is_refused_before_any_training(striped, tmp_path, refused, monkeypatch):
+    calls = trained(monkeypatch)
+    (tmp_path / "file").write_text("not a folder")
+    with refused(OSError, "output_dir = .*file cannot be a folder"):
+        n2vlib.run_two_stage(striped, settings(output_dir=tmp_path / "file"))
+    assert not calls and (tmp_path / "file").read_text() == "not a folder"
+
+
+def test_what_was_learned_is_handed_out_where_it_cannot_be_written(striped, tmp_path):
+    (tmp_path / "run" / "mask.npy").mkdir(parents=True)  # in the way of the file of that name
+    with pytest.warns(UserWarning, match=r"mask.npy could not be written .*The result is complete in memory: save it"):
+        result = n2vlib.run_two_stage(striped, settings(output_dir=tmp_path / "run"))
+    assert result.folder is None and result.denoised.shape == striped.shape
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["mask.npy", "stage1.pt", "stage2.pt"]
+    n2vlib.Denoiser.load(tmp_path / "run" / "stage2.pt")
+
+
 def test_the_saved_mask_serves_a_second_image(striped, tmp_path):
     first = n2vlib.run_two_stage(striped, settings(output_dir=tmp_path))
     source = dict(mask_source="file", mask_file_path=tmp_path / "mask.npy")
