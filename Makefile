@@ -5,10 +5,10 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test lint lock notebooks slides student picture benchmark clean
+.PHONY: help setup demo lab test test-browser test-colab lint lock notebooks slides student picture benchmark clean
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
 
 demo: setup  ## denoise a photograph: run notebook 01 without a browser (about two minutes)
 	$(PY) tests/run_notebook.py notebooks/01_single_image_demo.ipynb --output build/demo
@@ -16,10 +16,20 @@ demo: setup  ## denoise a photograph: run notebook 01 without a browser (about t
 lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
 
-test: setup  ## run all tests, the notebooks among them
+test: setup  ## run the tests, the notebooks among them
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} $(PY) -m pytest
+
+# playwright's version stands in pyproject.toml; nothing but these tests needs it. Without it they are skipped.
+test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium; without one, skipped)
+	@$(PY) -c 'import playwright' 2>/dev/null || \
+	  $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[browser]' || \
+	  echo "playwright could not be installed: the tests in a browser will be skipped"
+	$(PY) -m pytest -m browser tests/test_browser.py
+
+test-colab: setup  ## run the notebooks in fresh environments like Google Colab's (takes minutes)
+	$(PY) -m pytest -m colab tests/test_colab.py
 
 setup: .venv/ready  ## make the virtual environment .venv with the pinned packages
 

@@ -91,15 +91,15 @@ def write_checkpoint(run):
         seconds=run.seconds,
     )
     write_model(folder / "last.pt", run.denoiser.content() | dict(training=state))
-    write_log(folder / "log.csv", run)
+    write_log(run)
     # No longer among the best, or what a killed process left half-written.
     for path in (*folder.glob("best_epoch*"), *folder.glob("last.pt.*.tmp"), *folder.glob("log.csv.*.tmp")):
         if path.name not in names.values():
             path.unlink()
 
 
-def write_log(path, run):
-    """Write the history of a run as CSV, one line an epoch; times are in seconds, rates of that epoch."""
+def write_log(run):
+    """Write the history of a run as checkpoint_dir/log.csv, a line an epoch; times in seconds, rates of that epoch."""
     columns = ("epoch", "steps", "loss", "validation_loss", "learning_rate", "seconds", "patches_per_second")
     lines, before = [columns], (0, 0.0)
     for epoch, entry in enumerate(zip(*(run.history[name] for name in columns[1:-1])), 1):
@@ -107,7 +107,7 @@ def write_log(path, run):
         rate = (steps - before[0]) * run.config.batch_size / max(seconds - before[1], 1e-9)
         lines.append((epoch, *entry, round(rate, 2)))
         before = steps, seconds
-    with written_beside(path) as file:
+    with written_beside(Path(run.config.checkpoint_dir) / "log.csv") as file:
         file.writelines((",".join("" if v is None else str(v) for v in line) + "\n").encode() for line in lines)
 
 

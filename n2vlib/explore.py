@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from .masking import draw_blind_pixels, replace_blind_pixels
-from .plots import MASKING_SIZE, STRUCTURE_SIZE, composite, show_masking, show_structure, to_png
+from .plots import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, show_masking, show_structure, to_png
 from .structure import ring_mask, structural_mask
 
 
@@ -53,11 +53,13 @@ def explore_structure(autocovariance):
             error=np.broadcast_to(autocovariance.error, (whole, whole))[part, part],
         )
         flat = method == "flat patches"
+        controls[1].disabled, controls[2].disabled = not flat, flat  # grey: it belongs to the other method
         mask = structural_mask(seen, threshold) if flat else ring_mask(seen.values, percentile, max_true_pixels=None)
         figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
         return show_structure(seen.values / seen.values.max(), mask, figure)
 
-    return redrawn(draw, [method, threshold, percentile, size], height=330)
+    controls = [method, threshold, percentile, size]
+    return redrawn(draw, controls, height=330)
 
 
 def explore_stack(stack, names):
@@ -70,7 +72,8 @@ def explore_stack(stack, names):
     channel = widgets.Dropdown(options=["all, in colours", *names], description="channel")
 
     def draw(image, channel):
-        page = np.asarray(stack[image], np.float32)
+        page = np.asarray(stack[image])
+        counts, page = np.issubdtype(page.dtype, np.integer), page.astype(np.float32)
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
         shown = names if channel not in names else [channel]
@@ -80,8 +83,12 @@ def explore_stack(stack, names):
         else:
             left.imshow(composite(page))
         left.set_axis_off()
+        step = np.ptp(page) / 60 or 1
+        step = np.ceil(step) if counts else step  # or some bins would hold one integer, others two: a comb
+        bins = np.arange(page.min() - step / 2, page.max() + step, step)
         for name in shown:
-            right.hist(page[names.index(name)].ravel(), bins=100, histtype="step", log=True, label=name, linewidth=2)
+            values, colour = page[names.index(name)].ravel(), STAINS[names.index(name) % len(STAINS)]
+            right.hist(values, bins, histtype="step", log=True, label=name, color=colour, linewidth=2)
         right.set_xlabel("intensity")
         right.set_ylabel("pixels")
         right.legend(frameon=False)

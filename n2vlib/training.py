@@ -9,7 +9,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
-from .checkpoint import restore_checkpoint, write_checkpoint
+from .checkpoint import restore_checkpoint, write_checkpoint, write_log
 from .config import N2VConfig
 from .data import SMALLEST_SIDE, channel_statistics, check_values, crop_patches, split_images
 from .denoiser import Denoiser, copy_weights
@@ -69,7 +69,10 @@ def train(
         with threads:
             while not (stopped or run.finished()):
                 stopped = _train_epoch(run, callbacks)
-                if config.checkpoint_dir is not None and not stopped and process_number() == 0:
+                saves = config.checkpoint_dir is not None and process_number() == 0
+                if saves and stopped:
+                    write_log(run)  # no checkpoint: a resumed training begins this epoch again
+                elif saves:
                     run.denoiser.leak = measure_leak(run)
                     write_checkpoint(run)
     except KeyboardInterrupt:

@@ -151,6 +151,13 @@ class Pages:
         return self.array[number]
 
 
+@pytest.mark.parametrize("array", [np.full((2, 2, 9, 9), 7, np.uint16), np.random.default_rng(0).random((2, 5, 9, 9))])
+def test_the_stack_explorer_takes_a_constant_image_and_fractions(array, drawn):
+    n2vlib.explore_stack(array, list("abcde")[: array.shape[1]])
+    heights = [patch.get_xy()[:, 1].max() for patch in drawn[-1].axes[1].patches]
+    assert len(heights) == array.shape[1] and all(height > 0 for height in heights)
+
+
 def test_the_stack_explorer_draws_the_image_and_histogram_chosen(drawn):
     array = np.random.default_rng(0).poisson(50, (5, 3, 20, 30)).astype(np.uint16)
     stack, names = Pages(array), ["red", "green", "blue"]
@@ -170,7 +177,8 @@ def test_the_stack_explorer_draws_the_image_and_histogram_chosen(drawn):
     np.testing.assert_array_equal(left.images[0].get_array(), array[3, 1])
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["green"]
     heights = [patch.get_xy()[:, 1] for patch in right.patches]
-    assert len(heights) == 1 and heights[0].max() == np.histogram(array[3, 1], bins=100)[0].max()
+    assert len(heights) == 1 and heights[0].max() == np.bincount(array[3, 1].ravel()).max()
+    assert np.unique(np.diff(np.unique(right.patches[0].get_xy()[:, 0]))).tolist() == [1], "each bin holds one integer"
     assert stack.read == [0, 3, 3], "one image at a time"
     assert len(set(pictures)) == 3 and all(png.startswith(b"\x89PNG") for png in pictures)
 

@@ -436,9 +436,11 @@ def test_the_structure_explorer_redraws_for_its_controls(camera):
     method, threshold, percentile, size = controls.children
     pictures = [bytes(picture.value)]
     for widget, value in ((threshold, 0.6), (method, "rings"), (percentile, 90), (size, 5)):
+        assert not widget.disabled
         widget.value = value
         pictures.append(bytes(picture.value))
     assert all(png.startswith(b"\x89PNG") for png in pictures) and len(set(pictures)) == 5
+    assert threshold.disabled and not percentile.disabled  # the rings have no threshold
 
 
 def test_the_structure_is_drawn_to_scale():

@@ -371,6 +371,17 @@ def test_the_log_is_a_csv_with_a_line_an_epoch(image, tiny, tmp_path):
     assert float(lines[1]["patches_per_second"]) == pytest.approx(speed, rel=1e-3)
 
 
+def test_a_training_stopped_in_its_first_epoch_leaves_a_log_and_can_be_begun_again(image, tiny, tmp_path):
+    config = tiny(steps_per_epoch=5, checkpoint_dir=tmp_path)
+    stopped = train(image, config, callbacks=[stop_at(2)])
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]  # no checkpoint in the middle of an epoch
+    (line,) = csv.DictReader((tmp_path / "log.csv").read_text().splitlines())
+    assert line["steps"] == "2" and float(line["loss"]) == stopped.history["loss"][0]
+    again = train(image, config, resume=True)
+    assert same_weights(weights(again), weights(train(image, tiny(steps_per_epoch=5))))
+    assert [line["steps"] for line in csv.DictReader((tmp_path / "log.csv").read_text().splitlines())] == ["5", "10"]
+
+
 def test_a_callback_is_told_where_the_training_stands(image, tiny):
     seen = []
     model = train(image, tiny(steps_per_epoch=4), callbacks=[seen.append])
