@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test test-browser test-colab lint lock notebooks slides student picture benchmark clean
+.PHONY: help setup demo lab test test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
@@ -69,7 +69,10 @@ student: setup  ## write the notebooks without the solutions of their tasks to b
 picture: setup  ## make the picture of the README anew (about two minutes)
 	$(PY) tests/make_picture.py
 
-benchmark: setup  ## compare with CAREamics and BM3D (an hour; see tests/benchmarks/README.md)
+benchmark: setup  ## compare with CAREamics and BM3D: one table, its charts (10 min; more in tests/benchmarks/README.md)
+	$(PY) tests/benchmarks/proof.py
+
+benchmarks: setup  ## all the other comparisons, one after the other (an hour)
 	for part in single twelve predict floor; do $(PY) tests/benchmarks/run.py $$part || exit 1; done
 	for part in training prediction memory channels quality; do $(PY) tests/benchmarks/jump.py $$part || exit 1; done
 

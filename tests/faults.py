@@ -229,7 +229,7 @@ def call_train_validated(c):
 
 def call_two_stages(c):
     short = dict(features=2, num_layers=1, patch_size=16, patches_per_image=2)
-    config = dict(num_epochs=1, tta=False, stage1=short, stage2=short | dict(extractor=dict(mask_size=5)))
+    config = dict(num_epochs=1, tta=False, quiet=True, stage1=short, stage2=short | dict(extractor=dict(mask_size=5)))
     predicted_well(c.a, n2vlib.run_two_stage(c.a, config).denoised)
 
 
@@ -565,6 +565,7 @@ def disk_two_stage(folder, size, images):
     short = dict(features=8, num_layers=1, patch_size=16, patches_per_image=2)
     stage2 = short | dict(extractor=dict(mask_size=5), mask_source="extractor", method="recorrupted")
     config = dict(num_epochs=1, tta=False, stage1=short, stage2=stage2, output_dir=str(folder / "run"))
+    config["quiet"] = True  # what it prints may go to a file, for which the limit holds too
     wanted = {"stage1.pt", "stage2.pt", "mask.npy", "mask.png", "config.json", "metrics.json", "denoised.tif"}
 
     def action():
