@@ -69,7 +69,7 @@ student: setup  ## write the notebooks without the solutions of their tasks to b
 picture: setup  ## make the picture of the README anew (about two minutes)
 	$(PY) tests/make_picture.py
 
-benchmark: setup  ## compare with CAREamics and BM3D: one table, its charts (10 min; more in tests/benchmarks/README.md)
+benchmark: setup  ## compare with CAREamics and BM3D: one table, its charts (9 min; more in tests/benchmarks/README.md)
 	$(PY) tests/benchmarks/proof.py
 
 benchmarks: setup  ## all the other comparisons, one after the other (an hour)

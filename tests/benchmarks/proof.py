@@ -1,6 +1,6 @@
 """The proof beside the peers: all do the same work in one run; prints one table and draws its charts (README.md).
 
-    python tests/benchmarks/proof.py            # ~10 min on two cores, with nothing else running
+    python tests/benchmarks/proof.py            # ~9 min on two cores, with nothing else running
     python tests/benchmarks/proof.py charts     # draws the charts of the last run again
 
 The numbers are written to data/benchmark.json, the charts to data/benchmark.png.
@@ -134,7 +134,13 @@ def charts(arguments):
     )
     rows = record["rows"]
     print()
-    table([{"method": r["method"]} | {t: r[k] and form.format(r[k]) for k, (t, form) in columns.items()} for r in rows])
+    table(
+        [
+            {"method": r["method"]}
+            | {t: None if r[k] is None else form.format(r[k]) for k, (t, form) in columns.items()}
+            for r in rows
+        ]
+    )
     draw(record, {key: columns[key] for key in ("psnr", "seconds", "patches", "megapixels")})
 
 
@@ -146,14 +152,16 @@ def draw(record, columns):
     for axis, (key, (title, form)) in zip(axes, columns.items()):
         values = [one[key] for one in record["rows"]]
         bars = axis.barh(names, [value or 0 for value in values], color=colours)
-        axis.bar_label(bars, [form.format(value) if value else "–" for value in values], padding=4, fontsize=12)
+        axis.bar_label(
+            bars, [form.format(value) if value is not None else "–" for value in values], padding=4, fontsize=12
+        )
         axis.set_title(title, fontsize=13)
         axis.tick_params(labelsize=12)
         axis.margins(x=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_xlim(20, 29)  # noisy: 20.2 dB
     axes[3].set(xscale="log", xlim=(0.003, 200))
-    axes[3].set_title("prediction: megapixels/s (logarithmic)", fontsize=13)
+    axes[3].set_title("prediction: megapixels/s (log)", fontsize=13)
     axes[0].invert_yaxis()
     figure.savefig(CHARTS, dpi=90)
 
