@@ -127,9 +127,10 @@ def show_history(history, floor=None, axis=None):
     Returns the matplotlib axis.
     """
     axis = axis or plt.subplots(figsize=(7, 3.6))[1]
-    axis.plot(history["steps"], history["loss"], label="training loss")
+    marker = "o" if len(history["steps"]) == 1 else ""  # one point alone has no line
+    axis.plot(history["steps"], history["loss"], marker=marker, label="training loss")
     if any(value is not None for value in history["validation_loss"]):
-        axis.plot(history["steps"], history["validation_loss"], label="validation loss")
+        axis.plot(history["steps"], history["validation_loss"], marker=marker, label="validation loss")
     if floor is not None:
         axis.axhline(floor, color=GREY, linestyle="--", label="noise variance")
     axis.set_xlabel("training step")

@@ -145,9 +145,9 @@ class Run:
         return self.denoiser.normalise(crop_patches(*images, self.config, generator, corners)).to(self.device)
 
     def rehearse(self):
-        """Do the work of a step on an empty batch, and learn nothing."""
-        side = self.config.patch_size
-        empty = torch.zeros(self.config.batch_size, len(self.denoiser.mean), side, side, device=self.device)
+        """Do the work of a step, or of a part of it if it is long, on empty patches, and learn nothing."""
+        side, patches = self.config.patch_size, min(self.config.batch_size, 4)
+        empty = torch.zeros(patches, len(self.denoiser.mean), side, side, device=self.device)
         with fast_numbers(self.device):
             output = self.network(empty.contiguous(memory_format=torch.channels_last))
         output.float().sum().backward()
