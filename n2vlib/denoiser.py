@@ -52,13 +52,7 @@ class Denoiser:
         Raises ValueError for NaN, infinity, or another number of channels than in training.
         """
         image = as_array(image)
-        stack = to_stack(image, channel_axis)
-        channels = len(self.mean)
-        if stack.shape[1] != channels:
-            raise ValueError(
-                f"the model was trained on {channels} channel(s), an image of shape {image.shape} has "
-                f"{stack.shape[1]}: give images with the same channels, or name their axis (channel_axis=)"
-            )
+        stack = self.stack_of(image, channel_axis)
         check_values(stack)
         clean = np.empty(stack.shape, np.float32)
         device = next(self.network.parameters()).device
@@ -66,6 +60,17 @@ class Denoiser:
             for page, target in zip(stack, clean):
                 target[:] = self._predict_page(page, tta, draws)
         return from_stack(clean, image, channel_axis)
+
+    def stack_of(self, image, channel_axis=None):
+        """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""
+        stack = to_stack(image, channel_axis)
+        channels = len(self.mean)
+        if stack.shape[1] != channels:
+            raise ValueError(
+                f"the model was trained on {channels} channel(s), an image of shape {np.shape(image)} has "
+                f"{stack.shape[1]}: give images with the same channels, or name their axis (channel_axis=)"
+            )
+        return stack
 
     def _predict_page(self, page, tta, draws):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""

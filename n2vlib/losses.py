@@ -94,11 +94,10 @@ def blind_sigma(denoiser, images, share=5, batches=200):
     Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
     Raises ValueError for a denoiser without a Gaussian noise model.
     """
-    config, stack = denoiser.config, to_stack(images)
+    config = denoiser.config
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
-    if stack.shape[1] != len(denoiser.mean):
-        denoiser.predict(stack[:1])  # says what is wrong
+    stack = denoiser.stack_of(images)
     generator = torch.Generator().manual_seed(config.seed)
     device = next(denoiser.network.parameters()).device
     seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error

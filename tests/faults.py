@@ -37,6 +37,7 @@ import skimage.io
 import tifffile
 import torch
 from hypothesis import strategies as st
+from tiff_kinds import WHOLE
 
 import n2vlib
 from n2vlib import Denoiser, N2VConfig, download
@@ -312,16 +313,6 @@ def arguments(counts, count, seed, folder):
 
 
 # Damaged files
-
-WHOLE = {
-    "ImageJ": dict(imagej=True, metadata={"axes": "TCYX"}),
-    "ImageJ, one page": dict(imagej=True, metadata={"axes": "TCYX"}, truncate=True),
-    "OME": dict(ome=True, metadata={"axes": "TCYX"}),
-    "compressed": dict(compression="zlib", metadata={"axes": "TCYX"}),
-    "tiles": dict(tile=(16, 16), metadata={"axes": "TCYX"}),
-    "BigTIFF, big-endian": dict(bigtiff=True, byteorder=">", metadata={"axes": "TCYX"}),
-    "plain": dict(metadata=None),
-}
 
 
 def damaged_bytes(content, rng):

@@ -14,6 +14,7 @@ import skimage.io
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from tiff_kinds import WHOLE
 
 from n2vlib import stacks
 from n2vlib.stacks import read_stack
@@ -204,17 +205,6 @@ def test_a_png_is_not_a_tiff(tmp_path, refused):
     skimage.io.imsave(tmp_path / "x.png", numbered((8, 8), "uint8"), check_contrast=False)
     with refused(ValueError, r"x.png \(\d+ bytes\) is not a TIFF file: choose a .tif"):
         read_stack(tmp_path / "x.png")
-
-
-WHOLE = {
-    "ImageJ": dict(imagej=True, metadata={"axes": "TCYX"}),
-    "ImageJ, one page": dict(imagej=True, metadata={"axes": "TCYX"}, truncate=True),
-    "OME": dict(ome=True, metadata={"axes": "TCYX"}),
-    "compressed": dict(compression="zlib", metadata={"axes": "TCYX"}),
-    "tiles": dict(tile=(16, 16), metadata={"axes": "TCYX"}),
-    "BigTIFF, big-endian": dict(bigtiff=True, byteorder=">", metadata={"axes": "TCYX"}),
-    "plain": dict(metadata=None),
-}
 
 
 @pytest.fixture(params=WHOLE)
