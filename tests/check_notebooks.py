@@ -4,12 +4,14 @@
 checks all; tests/test_notebooks.py asks the same.
 """
 
+import re
 import sys
 from pathlib import Path
 
 import nbformat
 
 LARGEST = 2_000_000  # bytes; larger ones are slow to open, and no longer shown on GitHub
+SECONDS = re.compile(r"\d (s|ms|min|seconds|minutes)\b")
 RUN = "run it once, top to bottom (make notebooks)"
 
 
@@ -24,11 +26,14 @@ def problems(path):
         return [f"it is not a valid notebook: {reason}"]
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     outputs = [output for cell in cells for output in cell.outputs]
+    checked = [cell for cell in cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    printed = "".join(output.get("text", "") for cell in checked for output in cell.outputs)
     kernel = notebook.metadata.get("kernelspec", {}).get("name")
     found = {
         f"its cells were not run in order: {RUN}": [c.execution_count for c in cells] != [*range(1, len(cells) + 1)],
         f"a cell ended with an error: mend it and {RUN}": any(o.output_type == "error" for o in outputs),
         f"its outputs hold warnings (stderr): mend them and {RUN}": any(o.get("name") == "stderr" for o in outputs),
+        "a cell tagged nbval-check-output prints seconds, which differ each time": SECONDS.search(printed),
         "it has an empty code cell: remove it": any(not cell.source.strip() for cell in cells),
         "it stores the state of widgets, which breaks GitHub's view: run it by make notebooks": "widgets"
         in notebook.metadata,

@@ -73,6 +73,11 @@ def with_widgets(notebook):
     notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
 
 
+def timed(notebook):
+    notebook.cells[1].metadata["tags"] = ["nbval-check-output"]
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="stage 1 ... 4 s\n")]
+
+
 def other_kernel(notebook):
     notebook.metadata.kernelspec.name = "my_environment"
 
@@ -90,6 +95,7 @@ def large(notebook):
         (warned, "warnings"),
         (empty, "empty code cell"),
         (with_widgets, "state of widgets"),
+        (timed, "prints seconds"),
         (other_kernel, "my_environment"),
         (large, "bytes, over"),
     ],

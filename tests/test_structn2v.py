@@ -10,7 +10,7 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.structn2v import checked_mask, load_mask
-from n2vlib.tasks import noise2void, recorrupted, structn2v, task_of
+from n2vlib.tasks import noise2void, overlaid, recorrupted, structn2v, task_of
 from n2vlib.turns import TURNS, symmetrised, turn, turn_tensor, turns_that_keep
 
 MASKS = {kind: true_mask(kernel) for kind, kernel in KERNELS.items()} | {
@@ -194,7 +194,7 @@ def test_recorrupted_input_and_target_have_independent_noise(kind, tiny):
 def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_bright(tiny):
     """Without shot noise in z, input and target would share what photons add: here 30 where it is bright."""
     covariance, shot = known_covariance(KERNELS["horizontal"], white=2, structured=4), [(1.0, 10.0)]
-    config = tiny(covariance=covariance, shot=shot)
+    config = tiny(covariance=covariance, shot=shot, augment=False)  # no overlays: the signal stays where it is
     denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [25], [5])
     signal = torch.full((400, 1, 32, 32), 10.0)
     signal[..., 16:] = 40.0
@@ -207,6 +207,29 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
         sampling = variance * np.sqrt(1.25 * 5 * 5 / one.numel())
         assert abs((one * other).mean().item()) < 4 * sampling + 0.02 * variance
         assert one.var().item() == pytest.approx(1.25 * variance, rel=0.05)
+
+
+def test_overlaid_patches_keep_the_noise_of_each(tiny):
+    """Signals are mixed, and the noise of the mixture is the mixture of the noises, as strong as each of them."""
+    signal = torch.arange(400.0)[:, None, None, None].expand(400, 1, 32, 32)
+    grain = torch.randn(signal.shape, generator=seeded(1))
+    mixed, own = overlaid(signal + grain, grain, seeded())
+    weights = (mixed - own)[:, 0, 0, 0]
+    torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(signal), atol=1e-3, rtol=0)
+    assert ((weights - signal[:, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
+    for patch in own.flatten(1).var(dim=1):
+        assert patch.item() == pytest.approx(1, abs=6 * (2 / 1024) ** 0.5)  # of 1024 pixels; 400 patches
+
+
+def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
+    covariance, flat = known_covariance(KERNELS["blob"]), torch.arange(4.0)[:, None, None, None].expand(4, 1, 32, 32)
+    for augment, patches in ((False, flat), (True, flat[2:3])):
+        config = tiny(covariance=covariance, augment=augment)
+        denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [0], [1])
+        seen, target, _ = recorrupted(denoiser, patches, seeded())
+        # f(y + a z) -> y - z / a: without z, what is left is the patch itself.
+        a = config.recorruption
+        torch.testing.assert_close((seen + a * a * target) / (1 + a * a), patches, atol=1e-4, rtol=1e-4)
 
 
 def test_recorrupted_noise_is_in_the_units_of_each_channel(tiny):

@@ -20,6 +20,7 @@ from support import ROOT, ask, header, load_pair, number, peer_python, say, tabl
 
 import n2vlib
 from n2vlib.presets import RINGS
+from n2vlib.spectrum import split_shot_noise
 from n2vlib.stages import complete_settings, network_config
 from n2vlib.turns import symmetrised
 
@@ -74,16 +75,17 @@ def measure(name, side, kind, arguments):
     case["iou"] = {how: float(overlap(mask, truth)) for how, mask in masks.items()}
     case["oriented"] = {how: well_oriented(mask, truth) for how, mask in masks.items()}
     case["stage 1"] = decibels(denoised)
-    mask, covariance = masks["flat patches, stage 1"], symmetrised(measured.values)
+    dark, shot = split_shot_noise(noisy[None], measured)
+    mask, covariance, shot = masks["flat patches, stage 1"], symmetrised(dark), [shot] if any(shot) else None
     stages = {
         "structN2V": train(noisy, "stage2", dict(struct_mask=mask), arguments),
-        "recorrupted": train(noisy, "stage2", dict(covariance=covariance), arguments),
+        "recorrupted": train(noisy, "stage2", dict(covariance=covariance, shot=shot), arguments),
     }
-    case["errors"] = {"stage 1": n2vlib.recorrupted_error(first, noisy, covariance)}
+    case["errors"] = {"stage 1": n2vlib.recorrupted_error(first, noisy, covariance, shot)}
     for method, denoiser in stages.items():
         case[method] = decibels(denoiser.predict(noisy))
         case[f"{method}, self-ensemble"] = decibels(denoiser.predict(noisy, tta=True))
-        case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, covariance)
+        case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, covariance, shot)
         case[f"{method}, steps"] = denoiser.history["steps"][-1]
     return case
 
