@@ -44,8 +44,8 @@ class Denoiser:
         tta: average over the 8 flips and quarter turns, with structured noise over the 2 or 4 that leave it
             as it is (test-time augmentation, so many times slower).
         channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
-        draws: with recorrupted training, over how many draws of the noise to average (default: config.draws);
-            0: predict from the image without more noise.
+        draws: with recorrupted training, over how many draws of the noise to average (default: config.draws, with
+            tta so many for each turn); 0: predict from the image without more noise.
         fast: convolve in bfloat16 where the processor has it built in, as training does: about twice as fast,
             and off by some thousandths of the image's spread.
         Returns a float32 array of the same shape, in the intensity units of the input.
@@ -79,13 +79,13 @@ class Denoiser:
         if self.config.covariance is None or draws == 0:
             clean = self._predict_turned(normal, turns) if tta else self._predict_tiles(normal)
             return self.denormalise(clean.numpy())
-        clean, draws = torch.zeros_like(normal), draws or self.config.draws
+        clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
         for draw in range(draws):
             noise = self.same_noise(normal[None], generator)[0]
             # Another turn for each draw: the mean over turns comes without more work.
-            some = turns if tta else turns[draw % len(turns) :][:1]
-            clean += self._predict_turned(normal + self.config.recorruption * noise, some) / draws
+            turn = turns[draw % len(turns)]
+            clean += self._predict_turned(normal + self.config.recorruption * noise, [turn]) / draws
         return self.denormalise(clean.numpy())
 
     def _predict_turned(self, normal, turns):
@@ -123,21 +123,36 @@ class Denoiser:
         multiple = 2**self.config.depth
         halo = -(-receptive_radius(self.config.depth) // multiple) * multiple
         clean = torch.empty_like(normal)
-        side = self._tile_side(halo, multiple)
-        for top in range(0, normal.shape[1], side):
-            for left in range(0, normal.shape[2], side):
+        rows, columns = self._tile_sides(*normal.shape[1:], halo, multiple)
+        for top in range(0, normal.shape[1], rows):
+            for left in range(0, normal.shape[2], columns):
                 y, x = max(0, top - halo), max(0, left - halo)
-                tile = normal[None, :, y : top + side + halo, x : left + side + halo]
-                target = clean[:, top : top + side, left : left + side]
+                tile = normal[None, :, y : top + rows + halo, x : left + columns + halo]
+                target = clean[:, top : top + rows, left : left + columns]
                 height, width = target.shape[1:]
                 target[:] = self._predict_tile(tile)[0, :, top - y :, left - x :][:, :height, :width]
         return clean
 
-    def _tile_side(self, halo, multiple):
-        """Return the largest tile side, without halo, whose activations stay in ACTIVATION_BYTES."""
-        bytes_per_pixel = 4 * 6 * self.config.num_channels_init  # about six top-level maps live at once
-        side = int((ACTIVATION_BYTES / bytes_per_pixel) ** 0.5) - 2 * halo
-        return max(side // multiple * multiple, 16 * multiple)
+    def _tile_sides(self, height, width, halo, multiple):
+        """Return the rows and columns of a tile, without halo, for a page.
+
+        Its activations stay in ACTIVATION_BYTES, and as few pixels as possible are computed twice, in the halos.
+        """
+        device = next(self.network.parameters()).device.type
+        number = 2 if torch.is_autocast_enabled(device) else 4  # bytes; about six top-level maps live at once
+        most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
+        least, options = 16 * multiple, []
+        for across in range(1, max(1, width // least) + 1):
+            columns = _share(width, across, multiple)
+            computed = columns + halo * min(2, across - 1)
+            for down in range(1, max(1, height // least) + 1):
+                rows = _share(height, down, multiple)
+                too_many = max(0, computed * (rows + halo * min(2, down - 1)) - most)
+                pixels = (width + 2 * halo * (across - 1)) * (height + 2 * halo * (down - 1))
+                options.append((too_many, pixels, rows, columns))
+                if not too_many:
+                    break
+        return min(options)[2:]
 
     def _predict_tile(self, tile):
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model."""
@@ -200,6 +215,11 @@ class Denoiser:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
+
+
+def _share(length, count, multiple):
+    """Return the length of one of `count` parts, all but the last equal, as a multiple of the pooling grid."""
+    return -(-length // (count * multiple)) * multiple
 
 
 def copy_weights(start, network):

@@ -21,7 +21,7 @@ def noise_image(shape, seed=0):
 
 def with_tiles(model, side):
     """Make a Denoiser cut tiles of this side, rounded up to the pooling grid."""
-    model._tile_side = lambda halo, multiple: -(-side // multiple) * multiple
+    model._tile_sides = lambda height, width, halo, multiple: [-(-side // multiple) * multiple] * 2
     return model
 
 
@@ -64,6 +64,30 @@ def test_the_tile_size_follows_the_memory(untrained, monkeypatch):
     tiled = model.predict(image)
     assert len(sizes) > 4 and max(sizes[1:]) < sizes[0]
     assert np.abs(whole - tiled).max() <= 1e-4 * np.ptp(whole)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from((8, 32, 96)), st.integers(1, 3))
+def test_tiles_cover_a_page_and_stay_in_the_memory(untrained, height, width, channels, depth):
+    halo, multiple = 2**depth * 8, 2**depth
+    sides = untrained(num_channels_init=channels, depth=depth)._tile_sides(height, width, halo, multiple)
+    most = denoiser.ACTIVATION_BYTES / (4 * 6 * channels)
+    counts = [-(-length // side) for length, side in zip((height, width), sides)]
+    computed = [side + halo * min(2, count - 1) for side, count in zip(sides, counts)]
+    assert all(side % multiple == 0 and side > 0 for side in sides)
+    assert np.prod(computed) <= most or max(sides) < 32 * multiple
+    if (height + multiple) * (width + multiple) <= most:
+        assert counts == [1, 1]
+
+
+def test_few_pixels_are_computed_twice(untrained):
+    """A JUMP page, with the network of N2VConfig.jump(): tiles with the same sides would compute 1.25 times as many."""
+    model, sizes = untrained(num_channels_init=32), []
+    model.network.register_forward_pre_hook(lambda network, inputs: sizes.append(inputs[0].numel()))
+    built_in = torch.cpu.get_capabilities().get("avx512_bf16")
+    for fast, most in ((False, 1.12), (True, 1.0 if built_in else 1.12)):
+        sizes.clear()
+        model.predict(noise_image((540, 540)), fast=fast)
+        assert 1 <= sum(sizes) / 540**2 <= most
 
 
 @given(st.tuples(st.integers(1, 40), st.integers(1, 40)), st.sampled_from((None, "poisson_gaussian")))
