@@ -10,6 +10,7 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, tru
 from support import header, number, say, table
 
 import n2vlib
+from n2vlib import tasks
 from n2vlib.presets import RINGS
 from n2vlib.spectrum import split_shot_noise
 from n2vlib.turns import symmetrised
@@ -88,6 +89,18 @@ def settings(arguments):
     table(rows)
 
 
+def overlays(arguments):
+    """Train recorrupted for more and more steps, with patches laid over one another and without."""
+    measured, _, run, rows = prepared(arguments)
+    with_overlays = tasks.overlaid
+    for name in ("overlaid", "not overlaid"):
+        tasks.overlaid = with_overlays if name == "overlaid" else lambda patches, noise, generator: (patches, noise)
+        for times in (1, 3, 6):
+            steps = times * arguments.steps
+            run(f"{name}, {steps} steps", dict(covariance=symmetrised(measured.values), max_steps=steps))
+    table(rows)
+
+
 def shot(arguments):
     """Train on photons, whose noise grows with the signal, plus read and structured noise, which does not."""
     clean = photograph(arguments.image)
@@ -98,14 +111,14 @@ def shot(arguments):
     measured = n2vlib.noise_autocovariance(noisy)
     mask, covariance = n2vlib.structural_mask(measured), symmetrised(measured.values)
     dark, shot = split_shot_noise(noisy[None], measured)
-    tasks = {
+    ways = {
         "stage 1 alone: Noise2Void": {},
         "stage 2: structN2V": dict(struct_mask=mask, masked_pixel_percentage=10),
         "stage 2: recorrupted, the same noise everywhere": dict(covariance=covariance),
         "stage 2: recorrupted, more noise where it is bright": dict(covariance=symmetrised(dark), shot=[shot]),
     }
     rows = [{"method": "noisy", "PSNR": number(n2vlib.psnr(clean, noisy, PHOTONS)), "error": None, "error, shot": None}]
-    for name, changes in tasks.items():
+    for name, changes in ways.items():
         denoiser = n2vlib.train(noisy, config(arguments, **changes))
         errors = [n2vlib.recorrupted_error(denoiser, noisy, *of) for of in ((covariance,), (symmetrised(dark), [shot]))]
         decibels = n2vlib.psnr(clean, denoiser.predict(noisy), PHOTONS)
@@ -137,17 +150,20 @@ def prepared(arguments):
     return measured, n2vlib.structural_mask(measured), run, rows
 
 
+TASKS = (masks, stage2, settings, overlays, shot)
+
+
 def main():
     """Run the measurements that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("masks", "stage2", "settings", "shot"))
+    parser.add_argument("what", choices=[task.__name__ for task in TASKS])
     parser.add_argument("--image", default="camera", help="a photograph of scikit-image")
     parser.add_argument("--kind", default="horizontal", choices=KINDS)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    {"masks": masks, "stage2": stage2, "settings": settings, "shot": shot}[arguments.what](arguments)
+    next(task for task in TASKS if task.__name__ == arguments.what)(arguments)
     added = f"white noise {WHITE} + structured noise {STRUCTURED}"
     if arguments.what == "shot":
         added = f"{PHOTONS} photons at most, read noise {READ} + structured noise {STRIPES}"
