@@ -11,13 +11,13 @@ from .masking import mask_patches
 from .structn2v import draw_full_mask, fill_hidden
 
 
-def noise2void(denoiser, patches, generator):
+def _noise2void(denoiser, patches, generator):
     """Hide single pixels, and predict them (Krull et al., CVPR 2019)."""
     masked, blind = mask_patches(patches, denoiser.config, generator)
     return masked, patches, blind
 
 
-def structn2v(denoiser, patches, generator):
+def _structn2v(denoiser, patches, generator):
     """Hide pixels together with all that carry the same noise, and predict them (Broaddus et al., ISBI 2020)."""
     config = denoiser.config
     percentage = config.masked_pixel_percentage
@@ -25,7 +25,7 @@ def structn2v(denoiser, patches, generator):
     return fill_hidden(patches, hidden, config.strategy, generator), patches, centres
 
 
-def recorrupted(denoiser, patches, generator):
+def _recorrupted(denoiser, patches, generator):
     """Add noise z to the input, take z / a from the target: no pixel need be hidden (Pang et al., CVPR 2021).
 
     With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
@@ -34,12 +34,12 @@ def recorrupted(denoiser, patches, generator):
     """
     noise = denoiser.same_noise(patches, generator)
     if denoiser.config.augment and len(patches) > 1:
-        patches, noise = overlaid(patches, noise, generator)
+        patches, noise = _overlaid(patches, noise, generator)
     strength = denoiser.config.recorruption
     return patches + strength * noise, patches - noise / strength, torch.ones_like(patches, dtype=torch.bool)
 
 
-def overlaid(patches, noise, generator):
+def _overlaid(patches, noise, generator):
     """Lay patches over one another, and their noise alike, with weights whose squares add up to 1.
 
     Both noises keep their covariance, and a network that never sees the same picture twice cannot learn one image
@@ -52,5 +52,5 @@ def overlaid(patches, noise, generator):
 def task_of(config):
     """Return the task that a configuration asks for."""
     if config.covariance is not None:
-        return recorrupted
-    return noise2void if config.struct_mask is None else structn2v
+        return _recorrupted
+    return _noise2void if config.struct_mask is None else _structn2v

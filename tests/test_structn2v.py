@@ -10,7 +10,7 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.structn2v import checked_mask, load_mask
-from n2vlib.tasks import noise2void, overlaid, recorrupted, structn2v, task_of
+from n2vlib.tasks import _noise2void, _overlaid, _recorrupted, _structn2v, task_of
 from n2vlib.turns import TURNS, symmetrised, turn, turn_tensor, turns_that_keep
 
 MASKS = {kind: true_mask(kernel) for kind, kernel in KERNELS.items()} | {
@@ -150,12 +150,12 @@ def test_no_prediction_depends_on_what_is_hidden_whatever_the_mask(seed, reach_y
     )
     denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [0], [1])
     patches = torch.from_numpy(rng.normal(size=(2, 1, 20, 20)).astype(np.float32))
-    seen, target, where = structn2v(denoiser, patches, seeded(seed))
+    seen, target, where = _structn2v(denoiser, patches, seeded(seed))
     assert torch.equal(target, patches)
     hidden, centres = n2vlib.draw_full_mask(patches.shape, mask, 15, seeded(seed))
     assert torch.equal(where, centres)
     changed = torch.where(hidden, patches + 100, patches)
-    again, _, _ = structn2v(denoiser, changed, seeded(seed))
+    again, _, _ = _structn2v(denoiser, changed, seeded(seed))
     with torch.no_grad():
         assert torch.equal(denoiser.network(seen)[where], denoiser.network(again)[where])
 
@@ -164,9 +164,9 @@ def test_no_prediction_depends_on_what_is_hidden_whatever_the_mask(seed, reach_y
 
 
 def test_the_configuration_chooses_the_task(tiny):
-    assert task_of(tiny()) is noise2void
-    assert task_of(tiny(struct_mask=MASKS["blob"])) is structn2v
-    assert task_of(tiny(covariance=known_covariance(KERNELS["blob"]))) is recorrupted
+    assert task_of(tiny()) is _noise2void
+    assert task_of(tiny(struct_mask=MASKS["blob"])) is _structn2v
+    assert task_of(tiny(covariance=known_covariance(KERNELS["blob"]))) is _recorrupted
 
 
 @pytest.mark.parametrize("kind", KERNELS)
@@ -176,7 +176,7 @@ def test_recorrupted_input_and_target_have_independent_noise(kind, tiny):
     config = tiny(covariance=covariance)
     denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [0], [10])
     grain = torch.from_numpy(noise((200, 1, 32, 32), KERNELS[kind]).astype(np.float32) / 10)
-    seen, target, where = recorrupted(denoiser, grain, seeded())
+    seen, target, where = _recorrupted(denoiser, grain, seeded())
     assert where.all()
     # Products of independent noises with the covariance C, over N pixels, scatter by sqrt(sum(C**2) / N).
     a = config.recorruption
@@ -200,7 +200,7 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
     signal[..., 16:] = 40.0
     grain = torch.from_numpy(noise((400, 1, 32, 32), KERNELS["horizontal"], white=2, structured=4)).float()
     photons = (signal - 10).sqrt() * torch.randn(signal.shape, generator=seeded(1))
-    seen, target, _ = recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
+    seen, target, _ = _recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
     for part, variance in ((np.s_[..., :12], 20), (np.s_[..., 20:], 50)):  # 2**2 + 4**2, and 30 more
         one, other = (5 * values[part].double() + 25 - signal[part] for values in (seen, target))
         # Scatter as of independent noises; and z follows a mean of 25 noisy pixels instead of the signal itself.
@@ -209,11 +209,11 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
         assert one.var().item() == pytest.approx(1.25 * variance, rel=0.05)
 
 
-def test_overlaid_patches_keep_the_noise_of_each(tiny):
+def test_overlaid_patches_keep_the_noise_of_each():
     """Signals are mixed, and the noise of the mixture is the mixture of the noises, as strong as each of them."""
     signal = torch.arange(400.0)[:, None, None, None].expand(400, 1, 32, 32)
     grain = torch.randn(signal.shape, generator=seeded(1))
-    mixed, own = overlaid(signal + grain, grain, seeded())
+    mixed, own = _overlaid(signal + grain, grain, seeded())
     weights = (mixed - own)[:, 0, 0, 0]
     torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(signal), atol=1e-3, rtol=0)
     assert ((weights - signal[:, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
@@ -226,7 +226,7 @@ def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
     for augment, patches in ((False, flat), (True, flat[2:3])):
         config = tiny(covariance=covariance, augment=augment)
         denoiser = n2vlib.Denoiser(n2vlib.unet.build_network(config, 1), config, [0], [1])
-        seen, target, _ = recorrupted(denoiser, patches, seeded())
+        seen, target, _ = _recorrupted(denoiser, patches, seeded())
         # f(y + a z) -> y - z / a: without z, what is left is the patch itself.
         a = config.recorruption
         torch.testing.assert_close((seen + a * a * target) / (1 + a * a), patches, atol=1e-4, rtol=1e-4)

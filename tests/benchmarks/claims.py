@@ -92,9 +92,9 @@ def settings(arguments):
 def overlays(arguments):
     """Train recorrupted for more and more steps, with patches laid over one another and without."""
     measured, _, run, rows = prepared(arguments)
-    with_overlays = tasks.overlaid
-    for name in ("overlaid", "not overlaid"):
-        tasks.overlaid = with_overlays if name == "overlaid" else lambda patches, noise, generator: (patches, noise)
+    ways = {"overlaid": tasks._overlaid, "not overlaid": lambda patches, noise, generator: (patches, noise)}
+    for name, way in ways.items():
+        tasks._overlaid = way
         for times in (1, 3, 6):
             steps = times * arguments.steps
             run(f"{name}, {steps} steps", dict(covariance=symmetrised(measured.values), max_steps=steps))
@@ -150,20 +150,20 @@ def prepared(arguments):
     return measured, n2vlib.structural_mask(measured), run, rows
 
 
-TASKS = (masks, stage2, settings, overlays, shot)
+TASKS = {task.__name__: task for task in (masks, stage2, settings, overlays, shot)}
 
 
 def main():
     """Run the measurements that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=[task.__name__ for task in TASKS])
+    parser.add_argument("what", choices=TASKS)
     parser.add_argument("--image", default="camera", help="a photograph of scikit-image")
     parser.add_argument("--kind", default="horizontal", choices=KINDS)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    next(task for task in TASKS if task.__name__ == arguments.what)(arguments)
+    TASKS[arguments.what](arguments)
     added = f"white noise {WHITE} + structured noise {STRUCTURED}"
     if arguments.what == "shot":
         added = f"{PHOTONS} photons at most, read noise {READ} + structured noise {STRIPES}"
