@@ -33,6 +33,20 @@ SLIDERS = {
 }
 STOPPED = ("01_single_image_demo", "02_bsd68_training")
 BUDGET = 600  # seconds, of the trainings that are stopped
+# A picture's width and height, which must be drawn on the screen (and no broken image), and its bytes. A training
+# under way takes a picture away to put the next in its place: then we look at that one.
+PICTURE = """async img => {
+  for (;;) {
+    const src = img.src
+    try {
+      await img.decode()
+      const png = new Uint8Array(await (await fetch(src)).arrayBuffer())
+      if (img.src === src) return [img.naturalWidth, img.width, Array.from(png)]
+    } catch (error) {
+      if (img.src === src) throw error
+    }
+  }
+}"""
 
 
 def free_port():
@@ -112,13 +126,12 @@ class Opened:
         assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
 
     def figure(self, number):
-        """Return the bytes of a widget's picture, which must be drawn on the screen (and no broken image)."""
+        """Return the bytes of a widget's picture."""
         picture = self.page.locator(".widget-image").nth(number)
         picture.scroll_into_view_if_needed()
-        width, height = picture.evaluate("async img => { await img.decode(); return [img.naturalWidth, img.width] }")
+        width, height, png = picture.evaluate(PICTURE)
         assert width > 100 and height > 100
-        get = "async img => Array.from(new Uint8Array(await (await fetch(img.src)).arrayBuffer()))"
-        return bytes(picture.evaluate(get))
+        return bytes(png)
 
     def changed(self, number, before, seconds=60):
         """Wait until a widget's picture is another one; return it."""
@@ -201,7 +214,7 @@ def stop(notebook, view, number):
     pressed = time.monotonic()
     view.get_by_text("done").wait_for()
     assert time.monotonic() - pressed < 30  # seconds, for the step under way
-    assert view.locator("button").is_disabled()
+    view.locator("button:disabled").wait_for()  # it follows the text
     step, seconds = re.fullmatch(r"step (\d+), (\d+) s, done", view.locator("div.widget-label").inner_text()).groups()
     assert int(step) > 0 and int(seconds) < BUDGET  # so it was the button that ended it
     notebook.changed(number, before)  # the last picture
@@ -238,6 +251,7 @@ def test_a_slider_redraws_its_figure(open_notebook, name):
     notebook.run_all_cells()
     notebook.wait_until_all_ran(seconds=600)
     last = notebook.page.locator(".jp-CodeCell").last
+    last.locator(".widget-image").first.wait_for()  # the browser draws it after the cell has run
     number = notebook.page.locator(".widget-image").count() - last.locator(".widget-image").count()
     before = notebook.figure(number)
     notebook.keep_screenshot()
