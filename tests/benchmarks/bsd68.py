@@ -41,6 +41,8 @@ RECIPES = {
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
 TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 8000))}
+FEWEST = dict(masked_pixel_percentage=1.0, learning_rate=3e-4, patch_size=128, max_steps=3000)  # the third tuning
+MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
 BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
 SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
@@ -76,8 +78,10 @@ def tune(arguments):
     """Go on from the trained weights of a row with few blind pixels, and write weights and record anew."""
     start, settings = n2vlib.load_pretrained(arguments.name), RECIPES[arguments.name] | TUNING[arguments.name]
     settings["seed"] = 1 + len(n2vlib.pretrained_record(arguments.name).get("before", []))
+    settings |= FEWEST if settings["seed"] > 2 else {}
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
-        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train)
+        start.config = dataclasses.replace(start.config, **MANY)
+        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, share=1, batches=1000)
     make(arguments, settings, start)
 
 
