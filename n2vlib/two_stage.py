@@ -138,18 +138,21 @@ def _early_stop(patience):
 def _measure(result, stack):
     """Measure the noise of each channel, and learn the mask from it unless it was loaded.
 
-    With stage 1 trained and mask_source "stage1", its output tells where the background is.
+    With stage 1 trained and mask_source "stage1", its output tells where the background is, for the mask.
     """
     options, loaded = result.settings["stage2"], result.settings["stage2"]["mask_source"] == "file"
     some = stack[:: -(-len(stack) // FEW_PAGES)]
     patch = max(16, min(24, min(stack.shape[-2:]) // 2))
     size = len(result.mask) if loaded else options["extractor"]["mask_size"]
     size = min(max(3, size), patch - 1 - patch % 2)
-    first = result.stage1.predict(some) if result.stage1 and options["mask_source"] == "stage1" else None
-    guides = [None] * stack.shape[1] if first is None else [first[:, c] for c in range(stack.shape[1])]
     how = dict(size=size, patch=patch, share=options["extractor"]["share"])
+    channels = [some[:, c] for c in range(stack.shape[1])]
+    guides, guided = [None] * len(channels), result.stage1 and options["mask_source"] == "stage1"
     try:
-        measured = [noise_autocovariance(some[:, c], **how, guide=guide) for c, guide in enumerate(guides)]
+        raw = measured = [noise_autocovariance(pages, **how) for pages in channels]
+        if guided:
+            guides = np.moveaxis(result.stage1.predict(some), 1, 0)
+            measured = [noise_autocovariance(pages, **how, guide=guide) for pages, guide in zip(channels, guides)]
     except ValueError as error:
         if not loaded:
             raise
@@ -159,7 +162,9 @@ def _measure(result, stack):
         masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
         result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
     result.autocorrelation = np.mean([symmetrised(one.values) / one.values.max() for one in measured], axis=0)
-    dark, shots = zip(*(split_shot_noise(some[:, c], one) for c, one in enumerate(measured)))
+    # How strong the noise is, its own patches tell better: stage 1 keeps some of it, so that its output is calmest
+    # where the noise happens to be weak (a third of the covariance was missing, see benchmarks/README.md).
+    dark, shots = zip(*(split_shot_noise(pages, one) for pages, one in zip(channels, raw)))
     result.covariance = np.stack([symmetrised(values) for values in dark])
     result.shot = list(shots) if np.any(shots) else None
 
