@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import torch
+from scipy import signal
 from skimage.transform import downscale_local_mean
 from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, true_mask
 from support import header, number, say, table
@@ -29,9 +30,17 @@ def config(arguments, **changes):
     return n2vlib.N2VConfig(**(dict(max_steps=arguments.steps, seed=arguments.seed) | changes))
 
 
+def strength(measured, kernel):
+    """Return the sum of a measured covariance where the true one is not zero, over the sum of that one."""
+    power = signal.correlate2d(kernel, kernel)
+    top, left = ((len(measured.values) - side) // 2 for side in power.shape)
+    found = measured.values[top : top + power.shape[0], left : left + power.shape[1]][power > 0].sum()
+    return found / (WHITE**2 + STRUCTURED**2 * power.sum() / power.max())
+
+
 def masks(arguments):
-    """Compare masks found on the noisy image and with the help of stage 1, by both methods."""
-    clean, rows = photograph(arguments.image), []
+    """Compare masks and covariances found on the noisy image and with the help of stage 1."""
+    clean, rows, strengths = photograph(arguments.image), [], []
     documented = dict(base_percentile=50, percentile_decay=1.15, center_ratio_threshold=0.3, max_true_pixels=25)
     for kind in KINDS:
         kernel = kernels(kind)[0 if kind == "blob" else LENGTH]
@@ -51,9 +60,19 @@ def masks(arguments):
             "rings as documented, stage 1's output": n2vlib.ring_mask(denoised.values, **documented),
         }
         rows.append({"noise": kind} | {name: number(overlap(mask, truth)) for name, mask in found.items()})
-    names = [name for name in rows[0] if name != "noise"]
+        guides = {"noisy image": raw, "background from stage 1": guided}
+        guides["background from the clean image"] = n2vlib.noise_autocovariance(noisy, guide=clean)
+        strengths.append({"noise": kind} | {name: number(strength(one, kernel)) for name, one in guides.items()})
     print("Intersection over union of found and true mask:\n")
-    table([{"mask": name} | {row["noise"]: row[name] for row in rows} for name in names])
+    table(turned(rows, "mask"))
+    print("Strength of the found covariance (its sum), over that of the true one:\n")
+    table(turned(strengths, "covariance"))
+
+
+def turned(rows, title):
+    """Return a table with one row a kind of noise as one with a column a kind of noise."""
+    names = [name for name in rows[0] if name != "noise"]
+    return [{title: name} | {row["noise"]: row[name] for row in rows} for name in names]
 
 
 def stage2(arguments):
