@@ -75,18 +75,18 @@ def run_two_stage(images, config=None, callbacks=()):
     images = read_images(images, settings["axes"])
     if settings["output_dir"] is not None:
         make_folder(settings["output_dir"])
-    result = TwoStageResult(settings=settings)
+    result, some = TwoStageResult(settings=settings), images.stack[:: -(-len(images.stack) // FEW_PAGES)]
     if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
         if settings["stage2"]["mask_source"] == "file":
             result.mask = _square(load_mask(settings["stage2"]["mask_file_path"]))
-        _measure(result, images.stack)
+        _measure(result, some)
     parts, how = split_parts(images.stack, settings["split_ratio"], settings["random_seed"])
     result.metrics["split_by"] = how
     if settings["run_stage1"]:
         result.stage1 = _train_stage("stage1", parts, settings, callbacks)
     if settings["run_stage2"]:
         if settings["stage2"]["mask_source"] == "stage1":
-            _measure(result, images.stack)
+            _measure_with_stage1(result, some)
         _second_stage(result, parts, callbacks)
     with told("denoising", settings):
         _predict(result, images)
@@ -135,38 +135,46 @@ def _early_stop(patience):
     return stop
 
 
-def _measure(result, stack):
-    """Measure the noise of each channel, and learn the mask from it unless it was loaded.
-
-    With stage 1 trained and mask_source "stage1", its output tells where the background is, for the mask.
-    """
-    options, loaded = result.settings["stage2"], result.settings["stage2"]["mask_source"] == "file"
-    some = stack[:: -(-len(stack) // FEW_PAGES)]
-    patch = max(16, min(24, min(stack.shape[-2:]) // 2))
-    size = len(result.mask) if loaded else options["extractor"]["mask_size"]
-    size = min(max(3, size), patch - 1 - patch % 2)
-    how = dict(size=size, patch=patch, share=options["extractor"]["share"])
-    channels = [some[:, c] for c in range(stack.shape[1])]
-    guides, guided = [None] * len(channels), result.stage1 and options["mask_source"] == "stage1"
+def _measure(result, pages):
+    """Measure the noise of each channel on the noisy images alone, and learn the mask from it unless it was loaded."""
+    channels, how = np.moveaxis(pages, 1, 0), _how_to_measure(result, pages)
     try:
-        raw = measured = [noise_autocovariance(pages, **how) for pages in channels]
-        if guided:
-            guides = np.moveaxis(result.stage1.predict(some), 1, 0)
-            measured = [noise_autocovariance(pages, **how, guide=guide) for pages, guide in zip(channels, guides)]
+        measured = [noise_autocovariance(one, **how) for one in channels]
     except ValueError as error:
-        if not loaded:
+        if result.settings["stage2"]["mask_source"] != "file":
             raise
         result.messages.append(f"the noise cannot be measured, so the stages are not compared ({error})")
         return
-    if not loaded:
+    _learn(result, measured, [None] * len(channels), how)
+    dark, shots = zip(*(split_shot_noise(*pair) for pair in zip(channels, measured)))
+    result.covariance = np.stack([symmetrised(values) for values in dark])
+    result.shot = list(shots) if np.any(shots) else None
+
+
+def _measure_with_stage1(result, pages):
+    """Learn the mask again, where stage 1's output tells that the background is."""
+    # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
+    # be weak (a third of the covariance was missing there, see benchmarks/README.md).
+    how = _how_to_measure(result, pages)
+    channels, guides = (np.moveaxis(each, 1, 0) for each in (pages, result.stage1.predict(pages)))
+    measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
+    _learn(result, measured, guides, how)
+
+
+def _how_to_measure(result, pages):
+    """Return the sizes for `noise_autocovariance` that fit the images, and the mask if there is one."""
+    extractor, patch = result.settings["stage2"]["extractor"], max(16, min(24, min(pages.shape[-2:]) // 2))
+    size = extractor["mask_size"] if result.mask is None else len(result.mask)
+    return dict(size=min(max(3, size), patch - 1 - patch % 2), patch=patch, share=extractor["share"])
+
+
+def _learn(result, measured, guides, how):
+    """Take the autocorrelation, and the mask unless it was loaded, from what was measured in each channel."""
+    options = result.settings["stage2"]
+    if options["mask_source"] != "file":
         masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
         result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
     result.autocorrelation = np.mean([symmetrised(one.values) / one.values.max() for one in measured], axis=0)
-    # How strong the noise is, its own patches tell better: stage 1 keeps some of it, so that its output is calmest
-    # where the noise happens to be weak (a third of the covariance was missing, see benchmarks/README.md).
-    dark, shots = zip(*(split_shot_noise(pages, one) for pages, one in zip(channels, raw)))
-    result.covariance = np.stack([symmetrised(values) for values in dark])
-    result.shot = list(shots) if np.any(shots) else None
 
 
 def _learned_mask(measured, guide, options, how):
@@ -224,8 +232,7 @@ def _better(result, stack):
     """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
     stages = {"stage1": result.stage1, "stage2": result.stage2}
     stages = {name: denoiser for name, denoiser in stages.items() if denoiser is not None}
-    some = stack[:: -(-len(stack) // FEW_PAGES)]
-    errors = {}
+    some, errors = stack[:: -(-len(stack) // FEW_PAGES)], {}
     if result.covariance is not None:
         errors = {
             name: recorrupted_error(denoiser, some, result.covariance, result.shot) for name, denoiser in stages.items()

@@ -128,7 +128,7 @@ def test_stage_1_helps_each_method_in_its_own_way(method, striped, monkeypatch):
     stage = dict(stage1=dict(patches_per_image=200), stage2=dict(mask_method=method))
     result = n2vlib.run_two_stage(striped, settings(**stage))
     denoised = result.stage1.predict(striped)[None]
-    _, raw, noisy, *masks = calls  # first that there is noise to measure, before any training
+    raw, noisy, *masks = calls  # the first before any training: is there noise to measure?
     np.testing.assert_array_equal(raw[0][0], striped)
     assert raw[1] is None  # the covariance's strength: see the next test
     np.testing.assert_array_equal(noisy[0][0], striped)

@@ -78,10 +78,12 @@ def tune(arguments):
     """Go on from the trained weights of a row with few blind pixels, and write weights and record anew."""
     start, settings = n2vlib.load_pretrained(arguments.name), RECIPES[arguments.name] | TUNING[arguments.name]
     settings["seed"] = 1 + len(n2vlib.pretrained_record(arguments.name).get("before", []))
-    settings |= FEWEST if settings["seed"] > 2 else {}
+    calmest = {}
+    if settings["seed"] > 2:  # the first two stay as they are: the weights in data/models were made by them
+        settings |= FEWEST
+        start.config, calmest = dataclasses.replace(start.config, **MANY), dict(share=1, batches=1000)
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
-        start.config = dataclasses.replace(start.config, **MANY)
-        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, share=1, batches=1000)
+        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, **calmest)
     make(arguments, settings, start)
 
 

@@ -5,9 +5,8 @@ import time
 
 import numpy as np
 import torch
-from scipy import signal
 from skimage.transform import downscale_local_mean
-from structure import KINDS, STRUCTURED, WHITE, add_noise, kernels, overlap, true_mask
+from structure import KINDS, STRUCTURED, WHITE, add_noise, autocorrelation, kernels, overlap, true_mask
 from support import header, number, say, table
 
 import n2vlib
@@ -32,10 +31,8 @@ def config(arguments, **changes):
 
 def strength(measured, kernel):
     """Return the sum of a measured covariance where the true one is not zero, over the sum of that one."""
-    power = signal.correlate2d(kernel, kernel)
-    top, left = ((len(measured.values) - side) // 2 for side in power.shape)
-    found = measured.values[top : top + power.shape[0], left : left + power.shape[1]][power > 0].sum()
-    return found / (WHITE**2 + STRUCTURED**2 * power.sum() / power.max())
+    true = autocorrelation(kernel, len(measured.values))
+    return measured.values[true > 1e-9].sum() / (WHITE**2 + STRUCTURED**2 * true.sum())
 
 
 def masks(arguments):

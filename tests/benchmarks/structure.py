@@ -52,10 +52,16 @@ def add_noise(image, kernel, seed, white=WHITE, structured=STRUCTURED):
     )
 
 
-def true_mask(kernel, size=11):
-    """Return where the kernel's autocorrelation is at least 0.15 of its largest value off the centre."""
+def autocorrelation(kernel, size=11):
+    """Return the correlation at each distance, 1 in the centre, of white noise filtered with a kernel."""
     power = np.abs(np.fft.fft2(kernel, (64, 64))) ** 2
     values = np.fft.fftshift(np.fft.ifft2(power).real)[32 - size // 2 :, 32 - size // 2 :][:size, :size]
+    return values / values.max()
+
+
+def true_mask(kernel, size=11):
+    """Return where the kernel's autocorrelation is at least 0.15 of its largest value off the centre."""
+    values = autocorrelation(kernel, size)
     neighbours = square_rings(size) > 0
     return (values >= 0.15 * values[neighbours].max()) | ~neighbours
 
