@@ -61,21 +61,16 @@ def make(name, side, kind, seed):
 def measure(name, side, kind, arguments):
     """Measure all methods in one case and return a dictionary of plain numbers."""
     clean, noisy, kernel, levels = make(name, side, kind, arguments.seed)
-    span = (
-        255 if name.isdigit() or name in PHOTOGRAPHS else float(np.quantile(clean, 0.999) - np.quantile(clean, 0.001))
-    )
-
-    def decibels(image):
-        return float(n2vlib.psnr(clean, image, span))
-
-    case = dict(image=name, side=side, kind=kind, noisy=decibels(noisy), range=span, levels=levels)
+    span = 255 if is_photograph(name) else float(np.quantile(clean, 0.999) - np.quantile(clean, 0.001))
+    case = dict(image=name, side=side, kind=kind, range=span, levels=levels)
+    case["noisy"] = decibels(case, clean, noisy)
     first = train(noisy, "stage1", {}, arguments)
     denoised = first.predict(noisy)
     masks = learn_masks(noisy, denoised)
     truth = true_mask(kernel)
     case["iou"] = {how: float(overlap(mask, truth)) for how, mask in masks.items()}
     case["oriented"] = {how: well_oriented(mask, truth) for how, mask in masks.items()}
-    case["stage 1"] = decibels(denoised)
+    case["stage 1"] = decibels(case, clean, denoised)
     noise = measured_noise(noisy)
     stages = {
         "structN2V": train(noisy, "stage2", dict(struct_mask=masks["flat patches, stage 1"]), arguments),
@@ -83,7 +78,7 @@ def measure(name, side, kind, arguments):
     }
     case["errors"] = {"stage 1": n2vlib.recorrupted_error(first, noisy, **noise)}
     for method, denoiser in stages.items():
-        case |= qualities(method, denoiser, noisy, decibels)
+        case |= qualities(method, denoiser, case, clean, noisy)
         case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, **noise)
     return case
 
@@ -94,18 +89,25 @@ def measured_noise(noisy):
     return dict(covariance=symmetrised(dark), shot=[shot] if any(shot) else None)
 
 
-def qualities(method, denoiser, noisy, decibels):
+def decibels(case, clean, image):
+    """Return the PSNR of a case's image as a plain number."""
+    return float(n2vlib.psnr(clean, image, case["range"]))
+
+
+def qualities(method, denoiser, case, clean, noisy):
     """Return what a denoiser reaches, and in how many steps."""
-    found = {method: decibels(denoiser.predict(noisy)), f"{method}, steps": denoiser.history["steps"][-1]}
-    return found | {f"{method}, self-ensemble": decibels(denoiser.predict(noisy, tta=True))}
+    return {
+        method: decibels(case, clean, denoiser.predict(noisy)),
+        f"{method}, self-ensemble": decibels(case, clean, denoiser.predict(noisy, tta=True)),
+        f"{method}, steps": denoiser.history["steps"][-1],
+    }
 
 
 def measure_recorrupted(case, arguments):
     """Measure recorrupted training alone again; the errors go, which hold for one covariance."""
     clean, noisy, *_ = make(case["image"], case["side"], case["kind"], arguments.seed)
     denoiser = train(noisy, "stage2", measured_noise(noisy), arguments)
-    found = qualities("recorrupted", denoiser, noisy, lambda image: float(n2vlib.psnr(clean, image, case["range"])))
-    return found | dict(errors={})
+    return qualities("recorrupted", denoiser, case, clean, noisy) | dict(errors={})
 
 
 def is_photograph(name):
@@ -157,7 +159,7 @@ def measure_bm3d(case, arguments):
         for told, value in (("sigma", float(np.hypot(white, structured))), ("spectrum", spectrum)):
             answer = ask(peer_python("bm3d"), "peer_bm3d.py", value, path)
             image = np.load(answer["results"][0]["file"])
-            found[f"BM3D, told {told}"] = float(n2vlib.psnr(clean, image, case["range"]))
+            found[f"BM3D, told {told}"] = decibels(case, clean, image)
     return found
 
 
@@ -178,7 +180,7 @@ def measure_careamics(case, arguments):
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         mark = ask(peer_python("careamics"), "peer_careamics.py", "train", *flags)["marks"][-1]
         image = np.load(mark["file"])
-    return {CAREAMICS: float(n2vlib.psnr(clean, image, case["range"])), "CAREamics, steps": mark["steps"]}
+    return {CAREAMICS: decibels(case, clean, image), "CAREamics, steps": mark["steps"]}
 
 
 def run(arguments):
