@@ -20,8 +20,7 @@ SHORT.maxlevel, SHORT.maxlist = 2, 3
 class N2VConfig:
     """All settings of one training run; every default works, and a wrong value is refused at once.
 
-    The defaults are the ones we measured to be best in one minute on two CPU cores
-    (tests/benchmarks); `N2VConfig.paper()` gives those of the authors of Noise2Void.
+    The defaults are what we measured to be best in one minute on two CPU cores; `N2VConfig.paper()` has the authors'.
 
     Patches
         patch_size: side of the square training patches in pixels (smaller images: what fits).
@@ -45,8 +44,7 @@ class N2VConfig:
         independent_channels: one network per channel, so that no channel influences another.
         n2v2: blur-pool instead of max-pool and no skip at the top level (Höck et al., 2022).
     Training
-        optimizer: "muon" (Jordan et al. 2024: orthogonal steps; learns more per step, see optimizers)
-            or "adam" (Kingma & Ba 2015), as in the paper.
+        optimizer: "muon" (Jordan et al. 2024: learns more per step, see optimizers) or "adam" (Kingma & Ba 2015).
         learning_rate: the highest rate of the schedule; lr_scheduler: "cosine" (falls to 0 just
             when the training ends) or "plateau" (ReduceLROnPlateau on the validation loss).
         steps_per_epoch: an epoch is this number of steps, whatever the size of the data.
@@ -56,8 +54,8 @@ class N2VConfig:
     Noise model
         noise_model: None (Noise2Void as published), "gaussian" or "poisson_gaussian": predict a
             mean and a variance, and combine them with the noisy pixel (Laine et al., 2019).
-        noise_sigma: standard deviation of the noise for "gaussian", in the image's intensity
-            units (one number, or one per channel); None: estimated from the image.
+        components: normal densities in a prediction: with 3 it can say "either dark or bright" beside an edge.
+        noise_sigma: for "gaussian", in intensity units (one, or one for each channel); None: estimated from the image.
     Housekeeping
         seed: of weights, patches and blind spots; device: "auto", "cpu", "cuda" or "mps".
         checkpoint_dir: folder for last.pt and the best ones; save_top_k: how many best to keep.
@@ -89,6 +87,7 @@ class N2VConfig:
     max_seconds: float | None = None
     average_weights: float = 0.99
     noise_model: str | None = None
+    components: int = 1
     noise_sigma: float | tuple | None = None
     seed: int = 0
     device: str = "auto"
@@ -120,6 +119,7 @@ class N2VConfig:
             self._whole(name, low)
         self._whole("roi_size", 3, odd=True)
         self._whole("depth", 1, 6)
+        self._whole("components", 1, 16)
         self._whole("max_epochs", 1, optional=True)
         self._whole("max_steps", 1, optional=True)
         self._whole("seed", 0, 2**63 - 1)
@@ -145,6 +145,8 @@ class N2VConfig:
                 self._refuse("noise_sigma", "a positive number in intensity units, one for each channel, or None")
             if self.noise_model != "gaussian":
                 self._refuse("noise_sigma", 'None unless noise_model = "gaussian"')
+        if self.components > 1 and self.noise_model is None:
+            self._refuse("components", "1 unless there is a noise_model")
         self._check_structure()
         if self.checkpoint_dir is not None and not isinstance(self.checkpoint_dir, (str, Path)):
             self._refuse("checkpoint_dir", "a folder or None")
@@ -164,9 +166,7 @@ class N2VConfig:
             if self.covariance is not None:
                 self._refuse("covariance", "None if there is a struct_mask: pixels are hidden or recorrupted")
         if self.noise_model is not None and (self.covariance is not None or self.struct_mask is not None):
-            self._refuse(
-                "noise_model", "None if there is a struct_mask or a covariance: it counts on independent noise"
-            )
+            self._refuse("noise_model", "None if there is a struct_mask or a covariance: it needs independent noise")
 
     @classmethod
     def paper(cls, **changes):

@@ -12,7 +12,7 @@ from .data import check_values
 from .device import choose_device, fast_numbers
 from .images import as_array, from_stack, to_stack
 from .masking import box_side, replace_blind_pixels
-from .noise import mean_and_variance, noise_variance, posterior_mean
+from .noise import expected_signal
 from .spectrum import noise_like
 from .turns import turn_tensor, turns_that_keep
 from .unet import build_network, receptive_radius
@@ -24,7 +24,7 @@ ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; lar
 class Denoiser:
     """A trained network: `predict` images, `save` it, and `Denoiser.load` it again.
 
-    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to (B, 2 C, Y, X).
+    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to what `densities` splits.
     mean, std: of each channel of the training images, in intensity units, C numbers each.
     noise: (gain, offset) of each channel in intensity units, or None. history: dict of lists,
     one entry an epoch. leak: mean derivative of the prediction at a pixel by that pixel's value.
@@ -161,8 +161,7 @@ class Denoiser:
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
         output = (self._output_hidden(tile) if hide else self.network(tile)).float()
         if self.config.noise_model:
-            mean, variance = mean_and_variance(output)
-            output = posterior_mean(mean, variance, tile, noise_variance(mean, *self.normal_noise()))
+            output = expected_signal(output, tile, *self.normal_noise())
         return output.cpu()
 
     def _output_hidden(self, tile):
@@ -175,15 +174,16 @@ class Denoiser:
             blind[..., start // side :: side, start % side :: side] = True
             masked = replace_blind_pixels(tile, blind, strategy, self.config.roi_size)
             now = self.network(masked)
-            output = now if output is None else torch.where(blind.repeat_interleave(2, dim=1), now, output)
+            everywhere = blind.repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
+            output = now if output is None else torch.where(everywhere, now, output)
         return output
 
     def normal_noise(self):
-        """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1)."""
+        """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1, 1)."""
         gain, offset, mean, std = (torch.tensor(v, dtype=torch.float64) for v in (*self.noise, self.mean, self.std))
         device = next(self.network.parameters()).device
         normal = gain / std, (gain * mean + offset) / std**2
-        return [value.float().to(device)[:, None, None] for value in normal]
+        return [value.float().to(device)[:, None, None, None] for value in normal]
 
     def save(self, path):
         """Write weights, settings and normalisation to one file, whole or not at all."""
@@ -231,5 +231,5 @@ def copy_weights(start, network):
     except RuntimeError as error:
         raise ValueError(
             "start is another network than the config describes: use the same depth, num_channels_init, n2v2, "
-            "noise_model, independent_channels and number of channels"
+            "noise_model, components, independent_channels and number of channels"
         ) from error

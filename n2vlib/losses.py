@@ -6,7 +6,7 @@ import torch
 from .data import crop_patches
 from .images import to_stack
 from .masking import mask_patches
-from .noise import mean_and_variance, noise_variance
+from .noise import log_chances, mean_and_variance
 from .spectrum import noise_like
 
 VALIDATION_PATCHES = 32
@@ -15,19 +15,16 @@ VALIDATION_PATCHES = 32
 def blind_loss(output, target, blind, noise=None):
     """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
 
-    output: (B, C, Y, X), or (B, 2 C, Y, X) with a noise model. target, blind: (B, C, Y, X).
+    output: (B, C, Y, X), or what `densities` splits with a noise model. target, blind: (B, C, Y, X).
     noise: (gain, offset) of the normalised noise, or None.
     Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
-    likelihood of the noisy pixel under a normal density with the predicted mean, and with the
-    predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
+    likelihood of the noisy pixel under a normal density (or the mixture of some) with the predicted mean,
+    and with the predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
     """
     if noise is None:
         error = (output - target) ** 2
     else:
-        mean, variance = mean_and_variance(output)
-        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
-        total = variance + noise_variance(mean.detach(), *noise)
-        error = ((output[:, 0::2] - target) ** 2 / total + total.log()) / 2
+        error = -log_chances(output, target, *noise).logsumexp(2)
     return (error * blind).sum() / blind.sum()
 
 
@@ -104,7 +101,7 @@ def blind_sigma(denoiser, images, share=5, batches=200):
     for _ in range(batches):
         patches = denoiser.normalise(crop_patches(stack, range(len(stack)), config, generator))
         masked, blind = mask_patches(patches, config, generator)
-        mean, variance = mean_and_variance(denoiser.network(masked.to(device)).cpu())
+        mean, variance = mean_and_variance(denoiser.network(masked.to(device)).cpu(), patches.shape[1])
         error = (patches - mean) ** 2
         for c, hidden in enumerate(blind.unbind(1)):
             seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
@@ -122,7 +119,7 @@ def own_influence(network, patches, pixels):
     patches: normalised, (B, C, Y, X). pixels: an index into them.
     """
     patches = patches.requires_grad_()
-    output = network(patches)
-    mean = output[:, :: output.shape[1] // patches.shape[1]]  # with a noise model each mean precedes its variance
+    output, channels = network(patches), patches.shape[1]
+    mean = output if output.shape[1] == channels else mean_and_variance(output, channels)[0]
     (gradient,) = torch.autograd.grad(mean[pixels].sum(), patches)
     return gradient[pixels].mean().item()

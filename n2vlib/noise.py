@@ -93,12 +93,49 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)
 
 
-def mean_and_variance(output):
-    """Split (B, 2 C, Y, X) of a network with noise model into mean and variance, (B, C, Y, X) each."""
-    mean, raw = output[:, 0::2], output[:, 1::2]
-    return mean, F.softplus(raw) + SMALLEST_VARIANCE
+def densities(output, channels):
+    """Split the output of a network with noise model into the K normal densities of each pixel's signal.
+
+    output: (B, C (3 K - 1), Y, X), for each channel K means, K raw variances, K - 1 logits (the first one's is 0).
+    Returns means, variances and logarithms of shares, (B, C, K, Y, X) each; the shares of a pixel add up to 1.
+    """
+    each = output.unflatten(1, (channels, -1))
+    count = (each.shape[2] + 1) // 3
+    mean, raw, logits = each.split((count, count, count - 1), dim=2)
+    logits = F.pad(logits, (0, 0, 0, 0, 1, 0))
+    return mean, F.softplus(raw) + SMALLEST_VARIANCE, logits.log_softmax(2)
+
+
+def mean_and_variance(output, channels):
+    """Return what is expected of each pixel before it is seen: mean and variance, (B, C, Y, X) each."""
+    mean, variance, share = densities(output, channels)
+    share = share.exp()
+    middle = (share * mean).sum(2)
+    return middle, (share * (variance + (mean - middle[:, :, None]) ** 2)).sum(2)
+
+
+def log_chances(output, noisy, gain, offset):
+    """Return how likely each density makes the noisy pixel: log(share * normal density), but for a constant.
+
+    noisy: (B, C, Y, X), normalised like gain and offset, (C, 1, 1, 1). Returns (B, C, K, Y, X).
+    """
+    mean, variance, share = densities(output, noisy.shape[1])
+    # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
+    total = variance + noise_variance(mean.detach(), gain, offset)
+    return share - ((mean - noisy[:, :, None]) ** 2 / total + total.log()) / 2
+
+
+def expected_signal(output, noisy, gain, offset):
+    """Return the posterior mean of the signal, (B, C, Y, X); all as in `log_chances`.
+
+    With several densities the noisy pixel decides between them, and is then averaged with each one's mean.
+    """
+    mean, variance, _ = densities(output, noisy.shape[1])
+    chances = log_chances(output, noisy, gain, offset).softmax(2)
+    each = posterior_mean(mean, variance, noisy[:, :, None], noise_variance(mean, gain, offset))
+    return (chances * each).sum(2)
 
 
 def noise_variance(mean, gain, offset):
-    """Return the noise variance gain * mean + offset at predicted means; normalised, (B, C, Y, X)."""
+    """Return the noise variance gain * mean + offset at predicted means; normalised, (B, C, K, Y, X)."""
     return (gain * mean + offset).clamp(min=SMALLEST_VARIANCE)

@@ -36,7 +36,7 @@ def train(
         fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
     callbacks: functions called after each step with a `Progress`; one that returns True ends it.
     start: a Denoiser with whose weights to begin (fine-tuning), else random ones; depth, width, n2v2,
-        noise model and channels must be the same, all other settings may differ. It stays as it is.
+        noise model, components and channels must be the same, all other settings may differ. It stays as it is.
     resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
     corners: where patches may be cut, (K, 3) integers: image, row, column of the upper left pixel (None: anywhere).

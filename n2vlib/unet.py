@@ -66,9 +66,9 @@ class ChannelwiseUNets(nn.Module):
 def build_network(config, channels):
     """Build the untrained network that `config` describes, with weights drawn from `config.seed`.
 
-    Each channel gets one output, or two (mean and variance) with a noise model.
+    Each channel gets one output, or with a noise model those that `densities` splits: mean and variance, or more.
     """
-    outputs = 2 if config.noise_model else 1
+    outputs = 3 * config.components - 1 if config.noise_model else 1
     settings = dict(depth=config.depth, width=config.num_channels_init, n2v2=config.n2v2)
     with torch.random.fork_rng():  # seeding must not disturb the caller's random numbers
         torch.manual_seed(config.seed)
@@ -76,7 +76,17 @@ def build_network(config, channels):
             network = ChannelwiseUNets(channels, outputs, **settings)
         else:
             network = UNet(channels, channels * outputs, **settings)
+    if config.components > 1:
+        set_apart(network, config.components)
     return network.to(memory_format=torch.channels_last)
+
+
+def set_apart(network, components):
+    """Let the means of each pixel's densities begin a spread of the images apart: equal ones would stay equal."""
+    for part in network.modules():
+        if isinstance(part, UNet):
+            means = part.last.bias.data.unflatten(0, (-1, 3 * components - 1))[:, :components]
+            means += torch.linspace(-1, 1, components)
 
 
 def two_convolutions(before, after):

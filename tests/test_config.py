@@ -37,6 +37,7 @@ WRONG = {
     "max_seconds": (0, -60, math.inf, math.nan, "60"),
     "average_weights": (-0.1, 1, 2, True, None, "0.99"),
     "noise_model": ("gauss", True, 25),
+    "components": (0, -1, 17, 3.0, True, None, "3"),
     "noise_sigma": (0, -25, math.inf, math.nan, "25", (), (25, 0), (25, "25"), True),
     "seed": (-1, 2**63, 0.5, None, "0"),
     "device": ("gpu", "cuda:9", None, 0),
@@ -60,6 +61,7 @@ ALLOWED = {
     "optimizer": "'muon', 'adam'",
     "lr_scheduler": "'cosine', 'plateau'",
     "noise_model": "None, 'gaussian', 'poisson_gaussian'",
+    "components": "integer between 1 and 16",
     "noise_sigma": "positive number",
     "device": "'auto', 'cpu', 'cuda', 'mps'",
     "n2v2": "True, False",
@@ -73,7 +75,7 @@ def test_every_field_has_a_wrong_value_in_the_table():
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_and_the_message_says_what_is_allowed(name, value, refused):
-    others = {"noise_model": "gaussian"} if name == "noise_sigma" else {}
+    others = {"noise_model": "gaussian"} if name in ("noise_sigma", "components") else {}
     allowed = re.escape(ALLOWED.get(name, "must be"))
     with refused(ValueError, f"^{name} = {re.escape(repr(value))} is not possible: .*{allowed}"):
         N2VConfig(**others, **{name: value})
@@ -109,6 +111,12 @@ def test_without_any_limit_the_training_ends_after_100_epochs():
 def test_noise_sigma_without_the_gaussian_model_is_refused(noise_model, refused):
     with refused(ValueError, "noise_sigma = 25 is not possible: .*gaussian"):
         N2VConfig(noise_sigma=25, noise_model=noise_model)
+
+
+def test_several_densities_need_a_noise_model(refused):
+    with refused(ValueError, "^components = 3 is not possible: it must be 1 unless there is a noise_model"):
+        N2VConfig(components=3)
+    assert N2VConfig(components=3, noise_model="poisson_gaussian").components == 3
 
 
 @pytest.mark.parametrize("sigma", [25, 0.5, (25, 3.5), [25, 3]])

@@ -2,13 +2,22 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import skimage.metrics
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import n2vlib
-from n2vlib.noise import estimate_noise, estimate_poisson_gaussian
+from n2vlib.losses import blind_loss
+from n2vlib.noise import (
+    SMALLEST_VARIANCE,
+    densities,
+    estimate_noise,
+    estimate_poisson_gaussian,
+    expected_signal,
+    mean_and_variance,
+)
 
 scales = st.floats(0.01, 100) | st.floats(-100, -0.01)
 
@@ -183,3 +192,95 @@ def test_posterior_mean_weighs_by_certainty(variance, noise_variance, mean, nois
     values = (torch.tensor(v, dtype=torch.float64) for v in (mean, variance, noisy, noise_variance))
     expected = (mean / variance + noisy / noise_variance) / (1 / variance + 1 / noise_variance)
     assert n2vlib.posterior_mean(*values).item() == pytest.approx(expected, abs=1e-9)
+
+
+GAINS, OFFSETS = np.array([0.0, 0.1]), np.array([0.3, 0.5])  # of the noise of two channels, normalised
+SIGNAL = np.linspace(-12, 12, 20001)  # where densities are integrated
+
+
+def mixtures(count, seed=0):
+    """What a network with two channels says of 3x4 pixels, and their noisy values."""
+    rng = np.random.default_rng(seed)
+    output, noisy = rng.normal(0, 1, (1, 2 * (3 * count - 1), 3, 4)), rng.normal(0, 1, (1, 2, 3, 4))
+    noise = [torch.tensor(values)[:, None, None, None] for values in (GAINS, OFFSETS)]
+    return torch.tensor(output), torch.tensor(noisy), noise
+
+
+def by_hand(output, count, channel, pixel):
+    """Shares, means and standard deviations of a pixel's densities."""
+    numbers = output[0, channel * (3 * count - 1) :, *pixel].numpy()
+    means, raw, logits = numbers[:count], numbers[count : 2 * count], np.append(0, numbers[2 * count : 3 * count - 1])
+    return np.exp(logits) / np.exp(logits).sum(), means, np.sqrt(np.log1p(np.exp(raw)) + SMALLEST_VARIANCE)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_densities_are_what_the_network_says(count):
+    output, _, _ = mixtures(count)
+    means, variances, shares = densities(output, 2)
+    middle, variance = mean_and_variance(output, 2)
+    for channel, *pixel in np.ndindex(2, 3, 4):
+        at = (0, channel, slice(None), *pixel)
+        share, mean, deviation = by_hand(output, count, channel, pixel)
+        for found, expected in ((shares.exp(), share), (means, mean), (variances.sqrt(), deviation)):
+            assert found[at].numpy() == pytest.approx(expected, rel=1e-12)
+        density = sum(w * scipy.stats.norm.pdf(SIGNAL, m, s) for w, m, s in zip(share, mean, deviation))
+        first = np.trapezoid(SIGNAL * density, SIGNAL)
+        second = np.trapezoid((SIGNAL - first) ** 2 * density, SIGNAL)
+        assert middle[0, channel, *pixel].item() == pytest.approx(first, abs=1e-6)
+        assert variance[0, channel, *pixel].item() == pytest.approx(second, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_loss_is_the_likelihood_of_the_noisy_pixel_under_the_mixture(count):
+    output, noisy, noise = mixtures(count)
+    blind = torch.tensor(np.random.default_rng(1).random(noisy.shape) < 0.5)
+    logs = []
+    for channel, *pixel in np.argwhere(blind[0].numpy()):
+        share, mean, deviation = by_hand(output, count, channel, pixel)
+        total = np.hypot(deviation, np.sqrt(np.maximum(GAINS[channel] * mean + OFFSETS[channel], SMALLEST_VARIANCE)))
+        logs.append(np.log(share @ scipy.stats.norm.pdf(noisy[0, channel, *pixel].item(), mean, total)))
+    expected = -np.mean(logs) - np.log(2 * np.pi) / 2  # the constant is left out
+    assert blind_loss(output, noisy, blind, noise).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_expected_signal_is_the_posterior_mean_by_integration(count):
+    output, noisy, noise = mixtures(count)
+    found = expected_signal(output, noisy, *noise)
+    for channel, *pixel in np.ndindex(2, 3, 4):
+        posterior = 0
+        for share, mean, deviation in zip(*by_hand(output, count, channel, pixel)):
+            # Each density has the noise of its own mean: the noise of a signal is not known before the signal is.
+            sigma = np.sqrt(np.maximum(GAINS[channel] * mean + OFFSETS[channel], SMALLEST_VARIANCE))
+            likelihood = scipy.stats.norm.pdf(noisy[0, channel, *pixel].item(), SIGNAL, sigma)
+            posterior = posterior + share * scipy.stats.norm.pdf(SIGNAL, mean, deviation) * likelihood
+        expected = np.trapezoid(SIGNAL * posterior, SIGNAL) / np.trapezoid(posterior, SIGNAL)
+        assert found[0, channel, *pixel].item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_where_a_pixel_is_dark_or_bright_two_densities_are_better_than_one(tiny):
+    """Pixels of 100 or -100, unpredictable: one density can only shrink, two let the noisy pixel decide."""
+    rng = np.random.default_rng(0)
+    clean = rng.choice([-100.0, 100.0], (2, 64, 64))
+    noisy = clean + rng.normal(0, 50, clean.shape)
+    errors = {}
+    for count in (1, 2):
+        config = tiny(noise_model="gaussian", noise_sigma=50, components=count, patch_size=32, max_steps=1000)
+        errors[count] = np.mean((n2vlib.train(noisy[:1], config).predict(noisy[1]) - clean[1]) ** 2)
+    # One density: v s / (v + s) = 2000 at best. Two: 100 tanh(100 y / 50**2), whose error by integration is 686.
+    # The means over 4096 pixels are known to 45; with equal densities at the start both errors would be the same.
+    assert 1800 < errors[1] < 2400
+    assert 550 < errors[2] < 1000
+
+
+def test_a_network_of_several_densities_is_saved_and_goes_on(tiny, two_channels, tmp_path):
+    config = tiny(noise_model="poisson_gaussian", components=3)
+    model = n2vlib.train(two_channels, config)
+    model.save(tmp_path / "model.pt")
+    loaded = n2vlib.Denoiser.load(tmp_path / "model.pt")
+    assert loaded.config.components == 3
+    assert np.array_equal(loaded.predict(two_channels), model.predict(two_channels))
+    again = n2vlib.train(two_channels, config, start=loaded)
+    assert np.isfinite(again.predict(two_channels, tta=True)).all()
+    with pytest.raises(ValueError, match="components"):
+        n2vlib.train(two_channels, tiny(noise_model="poisson_gaussian"), start=loaded)

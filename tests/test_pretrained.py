@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import n2vlib
+from n2vlib.noise import mean_and_variance
 
 ROOT = Path(__file__).parents[1]
 MODELS = sorted((ROOT / "data" / "models").glob("*.pt"))
@@ -80,3 +82,17 @@ def test_weights_travel_with_the_wheel(tmp_path):
     here = dict(cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")})
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, **here)
     assert run.stdout.startswith("[32, 32, 32, 32]") and str(tmp_path) in run.stdout, run.stderr
+
+
+def test_several_densities_begin_as_the_one_they_are_split_from(tiny, two_channels, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    from bsd68 import split_densities
+
+    one = n2vlib.train(two_channels[:, 0], tiny(noise_model="gaussian"))
+    several = split_densities(one, 3)
+    patch = torch.from_numpy(two_channels[:1, :1]).float() / 100
+    with torch.no_grad():
+        mean, variance = mean_and_variance(one.network(patch), 1)
+        middle, spread = mean_and_variance(several.network(patch), 1)
+    assert torch.allclose(middle, mean, atol=1e-6)
+    assert torch.allclose(spread, variance + 0.15**2 * 2 / 3, atol=1e-6)  # -0.15, 0 and 0.15 with equal shares

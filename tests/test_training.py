@@ -617,7 +617,7 @@ def test_the_loss_is_the_squared_error_at_the_blind_pixels():
 def test_the_loss_with_a_noise_model_is_the_negative_log_likelihood(gain, offset):
     target, blind, mean, raw = loss_cases()
     output = np.stack([mean, raw], axis=2).reshape(2, 4, 6, 6)
-    noise = [torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (gain, offset)]
+    noise = [torch.tensor(values, dtype=torch.float64)[:, None, None, None] for values in (gain, offset)]
     loss = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise)
 
     variance = np.log(1 + np.exp(raw)) + 1e-4

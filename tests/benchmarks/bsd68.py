@@ -29,6 +29,8 @@ from support import ROOT, SIGMA, circumstances, find_data, header, run_bm3d, say
 import n2vlib
 from n2vlib.checkpoint import written_beside
 from n2vlib.losses import own_influence
+from n2vlib.noise import mean_and_variance
+from n2vlib.unet import build_network
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -42,6 +44,7 @@ RECIPES = {
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
 TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 8000))}
 FEWEST = dict(masked_pixel_percentage=1.0, learning_rate=3e-4, patch_size=128, max_steps=3000)  # the third tuning
+SEVERAL = dict(components=3)  # and the fourth: three normal densities in a prediction instead of one
 MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
 BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
@@ -84,7 +87,24 @@ def tune(arguments):
         start.config, calmest = dataclasses.replace(start.config, **MANY), dict(share=1, batches=1000)
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
         settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, **calmest)
+    if settings["seed"] > 3:
+        settings |= SEVERAL
+        start = split_densities(start, settings["components"])
     make(arguments, settings, start)
+
+
+def split_densities(one, count):
+    """Return a Denoiser that predicts `count` normal densities, each nearly the only one of the Denoiser `one`."""
+    config = dataclasses.replace(one.config, components=count)
+    network, weights = build_network(config, len(one.mean)), one.network.state_dict()
+    for name in [name for name in weights if ".last." in name]:
+        mean, variance = weights[name]
+        weights[name] = torch.zeros_like(network.state_dict()[name])  # logits of 0: equal shares
+        weights[name][:count], weights[name][count : 2 * count] = mean, variance
+        if name.endswith("bias"):
+            weights[name][:count] += torch.linspace(-0.15, 0.15, count)  # equal densities would stay equal
+    network.load_state_dict(weights)
+    return n2vlib.Denoiser(network, config, one.mean, one.std, one.noise, {}, one.leak)
 
 
 def make(arguments, settings, start=None):
@@ -253,7 +273,8 @@ def leaks(arguments):
     for clean, noisy in zip(images.clean, images.noisy):
         clean, noisy = (image[: len(image) // 4 * 4, : image.shape[1] // 4 * 4] for image in (clean, noisy))
         with torch.no_grad():
-            blind = denoiser.denormalise(denoiser.network(denoiser.normalise(noisy[None])[None])[0, :1].numpy())[0]
+            mean, _ = mean_and_variance(denoiser.network(denoiser.normalise(noisy[None])[None]), 1)
+        blind = denoiser.denormalise(mean[0].numpy())[0]
         values.append([n2vlib.psnr(clean, (1 - share) * blind + share * noisy) for share in shares])
     arguments.seed = 0
     header(f"{len(values)} test images of BSD68, mean PSNR (dB)", arguments)
