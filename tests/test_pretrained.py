@@ -96,3 +96,18 @@ def test_several_densities_begin_as_the_one_they_are_split_from(tiny, two_channe
         middle, spread = mean_and_variance(several.network(patch), 1)
     assert torch.allclose(middle, mean, atol=1e-6)
     assert torch.allclose(spread, variance + 0.15**2 * 2 / 3, atol=1e-6)  # -0.15, 0 and 0.15 with equal shares
+
+
+@every_model
+def test_the_script_that_made_the_weights_would_train_them_so_again(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    from bsd68 import COMMON, RECIPES, TUNING
+
+    record = n2vlib.pretrained_record(name)
+    parts = [part for part in (*record.get("before", []), record) if part["command"].endswith(name)]
+    plans = [{}, *TUNING.get(name, [])]
+    assert 1 <= len(parts) <= len(plans)  # that of row 1 changed nothing and was not kept
+    for number, (part, plan) in enumerate(zip(parts, plans)):
+        settings = COMMON | RECIPES[name] | plan | dict(seed=number)
+        measured = {key: part["config"][key] for key in ("noise_sigma", "covariance") if part["config"].get(key)}
+        assert n2vlib.N2VConfig(**settings | measured) == n2vlib.N2VConfig(**part["config"])

@@ -42,9 +42,12 @@ RECIPES = {
 }
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
-TUNING = {name: FEW | dict(max_steps=steps) for name, steps in zip(RECIPES, (4000, 4000, 8000))}
-FEWEST = dict(masked_pixel_percentage=1.0, learning_rate=3e-4, patch_size=128, max_steps=3000)  # the third tuning
-SEVERAL = dict(components=3)  # and the fourth: three normal densities in a prediction instead of one
+FEWEST = dict(masked_pixel_percentage=1.0, learning_rate=3e-4, batch_size=8, patch_size=128, max_steps=3000)
+TUNING = {  # one after the other
+    "bsd68_noise2void": [FEW | dict(max_steps=4000)],
+    "bsd68_n2v2": [FEW | dict(max_steps=4000), FEWEST],
+    "bsd68_noise_model": [FEW | dict(max_steps=8000)] * 2 + [FEWEST, FEWEST | dict(components=3)],
+}
 MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
 BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
@@ -79,16 +82,16 @@ def train(arguments):
 
 def tune(arguments):
     """Go on from the trained weights of a row with few blind pixels, and write weights and record anew."""
-    start, settings = n2vlib.load_pretrained(arguments.name), RECIPES[arguments.name] | TUNING[arguments.name]
-    settings["seed"] = 1 + len(n2vlib.pretrained_record(arguments.name).get("before", []))
-    calmest = {}
-    if settings["seed"] > 2:  # the first two stay as they are: the weights in data/models were made by them
-        settings |= FEWEST
-        start.config, calmest = dataclasses.replace(start.config, **MANY), dict(share=1, batches=1000)
+    start, plans = n2vlib.load_pretrained(arguments.name), TUNING[arguments.name]
+    done = len(n2vlib.pretrained_record(arguments.name).get("before", []))
+    if done == len(plans):
+        raise SystemExit(f"{arguments.name} has had its {done} tunings: add one to TUNING, or begin with train")
+    settings, calmest = RECIPES[arguments.name] | plans[done] | dict(seed=done + 1), {}
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
+        if done > 1:
+            start.config, calmest = dataclasses.replace(start.config, **MANY), dict(share=1, batches=1000)
         settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, **calmest)
-    if settings["seed"] > 3:
-        settings |= SEVERAL
+    if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
     make(arguments, settings, start)
 
