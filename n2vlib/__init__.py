@@ -23,7 +23,7 @@ from .live import train_live
 from .losses import blind_sigma, recorrupted_error
 from .masking import draw_blind_pixels, mask_patches, replace_blind_pixels
 from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
-from .noise import estimate_poisson_gaussian, posterior_mean
+from .noise import estimate_poisson_gaussian, expected_signal, mean_and_variance, posterior_mean
 from .plots import composite, show_bars, show_history, show_images, show_masking, show_structure, use_style
 from .pretrained import load_pretrained, pretrained_record
 from .samples import jump_stack, painted_shapes, sample_photographs
@@ -53,6 +53,7 @@ __all__ = [
     "draw_plane",
     "estimate_poisson_gaussian",
     "evaluate",
+    "expected_signal",
     "explore_masking",
     "explore_stack",
     "explore_structure",
@@ -62,6 +63,7 @@ __all__ = [
     "load_image",
     "load_pretrained",
     "mask_patches",
+    "mean_and_variance",
     "noise_autocovariance",
     "noise_report",
     "noise_spectrum",

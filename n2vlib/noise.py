@@ -107,7 +107,10 @@ def densities(output, channels):
 
 
 def mean_and_variance(output, channels):
-    """Return what is expected of each pixel before it is seen: mean and variance, (B, C, Y, X) each."""
+    """Return what a network with noise model expects of each pixel without looking at it.
+
+    output: as in `densities`, normalised. Returns mean and variance, (B, C, Y, X) each, of all densities together.
+    """
     mean, variance, share = densities(output, channels)
     share = share.exp()
     middle = (share * mean).sum(2)
@@ -126,9 +129,12 @@ def log_chances(output, noisy, gain, offset):
 
 
 def expected_signal(output, noisy, gain, offset):
-    """Return the posterior mean of the signal, (B, C, Y, X); all as in `log_chances`.
+    """Return the posterior mean of the signal: what a network with noise model and the noisy pixel say together.
 
-    With several densities the noisy pixel decides between them, and is then averaged with each one's mean.
+    output: as in `densities`. noisy: (B, C, Y, X). gain, offset: of the noise variance, numbers or (C, 1, 1, 1).
+    All in the same units, in a Denoiser normalised. Returns (B, C, Y, X).
+    With one density this is `posterior_mean` (Laine et al., NeurIPS 2019). With several the noisy pixel
+    decides between them, and is then averaged with each one's mean.
     """
     mean, variance, _ = densities(output, noisy.shape[1])
     chances = log_chances(output, noisy, gain, offset).softmax(2)
