@@ -54,8 +54,8 @@ class N2VConfig:
     Noise model
         noise_model: None (Noise2Void as published), "gaussian" or "poisson_gaussian": predict a
             mean and a variance, and combine them with the noisy pixel (Laine et al., 2019).
-        components: normal densities in a prediction: with 3 it can say "either dark or bright" beside an edge.
-        noise_sigma: for "gaussian", in intensity units (one, or one for each channel); None: estimated from the image.
+        components: normal densities in a prediction (Bishop 1994): several can say "either dark or bright".
+        noise_sigma: standard deviation for "gaussian" in intensity units, one or one a channel; None: estimated.
     Housekeeping
         seed: of weights, patches and blind spots; device: "auto", "cpu", "cuda" or "mps".
         checkpoint_dir: folder for last.pt and the best ones; save_top_k: how many best to keep.

@@ -87,7 +87,8 @@ def blind_sigma(denoiser, images, share=5, batches=200):
     predicts from the neighbours alone: where v is smallest, sigma**2 is left. Which pixels these are
     does not depend on their own noise. Texture, which raises an estimate from the image, is where v is large.
 
-    images: (Y, X), (N, Y, X) or (N, C, Y, X), as in training. share: of the hidden pixels, in percent, that is used.
+    images: (Y, X), (N, Y, X) or (N, C, Y, X), as in training. share: of the hidden pixels, in percent, that is used;
+    N of them tell sigma to about sigma / sqrt(N), so a denoiser whose config hides few needs more batches.
     Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
     Raises ValueError for a denoiser without a Gaussian noise model.
     """

@@ -94,7 +94,7 @@ def posterior_mean(mean, variance, noisy, noise_variance):
 
 
 def densities(output, channels):
-    """Split the output of a network with noise model into the K normal densities of each pixel's signal.
+    """Split the output of a network with noise model into the K normal densities of each pixel's signal (Bishop 1994).
 
     output: (B, C (3 K - 1), Y, X), for each channel K means, K raw variances, K - 1 logits (the first one's is 0).
     Returns means, variances and logarithms of shares, (B, C, K, Y, X) each; the shares of a pixel add up to 1.
