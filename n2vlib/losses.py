@@ -1,12 +1,14 @@
 """What training minimises, and two measures of what it has learned."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
 from .data import crop_patches
 from .images import to_stack
 from .masking import mask_patches
-from .noise import log_chances, mean_and_variance
+from .noise import densities, log_chances, mean_and_variance, noise_variance
 from .spectrum import noise_like
 
 VALIDATION_PATCHES = 32
@@ -24,7 +26,9 @@ def blind_loss(output, target, blind, noise=None):
     if noise is None:
         error = (output - target) ** 2
     else:
-        error = -log_chances(output, target, *noise).logsumexp(2)
+        mean, variance, share = densities(output, target.shape[1])
+        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
+        error = -log_chances(mean, variance, share, target, noise_variance(mean.detach(), *noise)).logsumexp(2)
     return (error * blind).sum() / blind.sum()
 
 
@@ -80,7 +84,7 @@ def measure_leak(run, batches=16):
 
 
 @torch.no_grad()
-def blind_sigma(denoiser, images, share=5, batches=200):
+def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     """Measure the noise's sigma with a network that has a Gaussian noise model, better than from the image alone.
 
     A hidden pixel's squared error is v + sigma**2 on average, v being the variance that the network
@@ -88,11 +92,12 @@ def blind_sigma(denoiser, images, share=5, batches=200):
     does not depend on their own noise. Texture, which raises an estimate from the image, is where v is large.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), as in training. share: of the hidden pixels, in percent, that is used;
-    N of them tell sigma to about sigma / sqrt(N), so a denoiser whose config hides few needs more batches.
+    N of them tell sigma to about sigma / sqrt(N), so a denoiser whose config hides few needs more batches,
+    or changes of its config that hold for the measurement, such as masked_pixel_percentage=11.0.
     Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
     Raises ValueError for a denoiser without a Gaussian noise model.
     """
-    config = denoiser.config
+    config = dataclasses.replace(denoiser.config, **changes)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
     stack = denoiser.stack_of(images)

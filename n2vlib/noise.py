@@ -117,14 +117,12 @@ def mean_and_variance(output, channels):
     return middle, (share * (variance + (mean - middle[:, :, None]) ** 2)).sum(2)
 
 
-def log_chances(output, noisy, gain, offset):
+def log_chances(mean, variance, share, noisy, noise):
     """Return how likely each density makes the noisy pixel: log(share * normal density), but for a constant.
 
-    noisy: (B, C, Y, X), normalised like gain and offset, (C, 1, 1, 1). Returns (B, C, K, Y, X).
+    mean, variance, share: of `densities`. noisy: (B, C, Y, X). noise: its variance. Returns (B, C, K, Y, X).
     """
-    mean, variance, share = densities(output, noisy.shape[1])
-    # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
-    total = variance + noise_variance(mean.detach(), gain, offset)
+    total = variance + noise
     return share - ((mean - noisy[:, :, None]) ** 2 / total + total.log()) / 2
 
 
@@ -136,9 +134,10 @@ def expected_signal(output, noisy, gain, offset):
     With one density this is `posterior_mean` (Laine et al., NeurIPS 2019). With several the noisy pixel
     decides between them, and is then averaged with each one's mean.
     """
-    mean, variance, _ = densities(output, noisy.shape[1])
-    chances = log_chances(output, noisy, gain, offset).softmax(2)
-    each = posterior_mean(mean, variance, noisy[:, :, None], noise_variance(mean, gain, offset))
+    mean, variance, share = densities(output, noisy.shape[1])
+    noise = noise_variance(mean, gain, offset)
+    chances = log_chances(mean, variance, share, noisy, noise).softmax(2)
+    each = posterior_mean(mean, variance, noisy[:, :, None], noise)
     return (chances * each).sum(2)
 
 

@@ -81,12 +81,12 @@ def build_network(config, channels):
     return network.to(memory_format=torch.channels_last)
 
 
-def set_apart(network, components):
-    """Let the means of each pixel's densities begin a spread of the images apart: equal ones would stay equal."""
+def set_apart(network, components, spread=1.0):
+    """Let the means of each pixel's densities begin apart (normalised units): equal ones would stay equal."""
     for part in network.modules():
         if isinstance(part, UNet):
             means = part.last.bias.data.unflatten(0, (-1, 3 * components - 1))[:, :components]
-            means += torch.linspace(-1, 1, components)
+            means += torch.linspace(-spread, spread, components)
 
 
 def two_convolutions(before, after):

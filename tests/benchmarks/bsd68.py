@@ -30,7 +30,7 @@ import n2vlib
 from n2vlib.checkpoint import written_beside
 from n2vlib.losses import own_influence
 from n2vlib.noise import mean_and_variance
-from n2vlib.unet import build_network
+from n2vlib.unet import build_network, set_apart
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -89,7 +89,7 @@ def tune(arguments):
     settings, calmest = RECIPES[arguments.name] | plans[done] | dict(seed=done + 1), {}
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
         if done > 1:
-            start.config, calmest = dataclasses.replace(start.config, **MANY), dict(share=1, batches=1000)
+            calmest = dict(share=1, batches=1000, **MANY)
         settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, **calmest)
     if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
@@ -104,9 +104,8 @@ def split_densities(one, count):
         mean, variance = weights[name]
         weights[name] = torch.zeros_like(network.state_dict()[name])  # logits of 0: equal shares
         weights[name][:count], weights[name][count : 2 * count] = mean, variance
-        if name.endswith("bias"):
-            weights[name][:count] += torch.linspace(-0.15, 0.15, count)  # equal densities would stay equal
     network.load_state_dict(weights)
+    set_apart(network, count, 0.15)
     return n2vlib.Denoiser(network, config, one.mean, one.std, one.noise, {}, one.leak)
 
 
