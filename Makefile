@@ -11,7 +11,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
 
 demo: setup  ## denoise a photograph: run notebook 01 without a browser (about two minutes)
-	$(PY) tests/run_notebook.py notebooks/01_single_image_demo.ipynb --output build/demo
+	$(PY) tests/tools/run_notebook.py notebooks/01_single_image_demo.ipynb --output build/demo
 
 lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
@@ -26,10 +26,10 @@ test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium;
 	@$(PY) -c 'import playwright' 2>/dev/null || \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[browser]' || \
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
-	$(PY) -m pytest -m browser tests/test_browser.py
+	$(PY) -m pytest -m browser tests/project/test_browser.py
 
 test-colab: setup  ## run the notebooks in fresh environments like Google Colab's (takes minutes)
-	$(PY) -m pytest -m colab tests/test_colab.py
+	$(PY) -m pytest -m colab tests/project/test_colab.py
 
 setup: .venv/ready  ## make the virtual environment .venv with the pinned packages
 
@@ -52,22 +52,22 @@ setup: .venv/ready  ## make the virtual environment .venv with the pinned packag
 	@touch $@
 
 lock: setup  ## pin all dependencies of pyproject.toml anew (needs uv: pip install uv)
-	$(PY) tests/make_lock.py
+	$(PY) tests/tools/make_lock.py
 
 # Pictures of data that may not be passed on must not get into the stored outputs.
 notebooks: setup  ## run all notebooks in quick mode, without downloads, and store their outputs in them
 	@for notebook in $(NOTEBOOKS); do \
-	  N2VLIB_DATA= N2VLIB_DOWNLOAD=0 $(PY) tests/run_notebook.py "$$notebook" --inplace || exit 1; \
+	  N2VLIB_DATA= N2VLIB_DOWNLOAD=0 $(PY) tests/tools/run_notebook.py "$$notebook" --inplace || exit 1; \
 	done
 
 slides: setup  ## make slides of all notebooks in build/slides, that work without a network (needs npm once)
-	$(PY) tests/make_slides.py
+	$(PY) tests/tools/make_slides.py
 
 student: setup  ## write the notebooks without the solutions of their tasks to build/student
-	$(PY) tests/make_student.py
+	$(PY) tests/tools/make_student.py
 
 picture: setup  ## make the picture of the README anew (about two minutes)
-	$(PY) tests/make_picture.py
+	$(PY) tests/tools/make_picture.py
 
 benchmark: setup  ## compare with CAREamics and BM3D: one table, its charts (9 min; more in tests/benchmarks/README.md)
 	$(PY) tests/benchmarks/proof.py

@@ -11,7 +11,7 @@ import skimage.data
 import torch
 
 import n2vlib
-from n2vlib.unet import build_network
+from n2vlib.learning.network import build_network
 
 # Every example is drawn from a fixed seed, and none is timed: the same tests on any machine, every time.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=40)

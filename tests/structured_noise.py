@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.signal import fftconvolve
 
-from n2vlib.covariance import square_rings
+from n2vlib.noise.covariance import square_rings
 
 KERNELS = {
     "horizontal": np.ones((1, 5)),

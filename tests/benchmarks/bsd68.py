@@ -27,10 +27,10 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_
 from support import ROOT, SIGMA, circumstances, find_data, header, run_bm3d, say, table
 
 import n2vlib
-from n2vlib.checkpoint import written_beside
-from n2vlib.losses import own_influence
-from n2vlib.noise import mean_and_variance
-from n2vlib.unet import build_network, set_apart
+from n2vlib.images.writing import written_beside
+from n2vlib.learning.losses import own_influence
+from n2vlib.learning.network import build_network, set_apart
+from n2vlib.noise.models import mean_and_variance
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -75,7 +75,9 @@ def train(arguments):
     """Train one row of the table and write its weights and record."""
     settings, start = RECIPES[arguments.name], BEGIN_WITH.get(arguments.name)
     if arguments.name == "bsd68_recorrupted":  # the noise level is measured on the images too, by the network of row 3
-        measured = n2vlib.blind_sigma(n2vlib.load_pretrained("bsd68_noise_model"), n2vlib.load_bsd68(seed=0).train)
+        measured = n2vlib.learning.blind_sigma(
+            n2vlib.load_pretrained("bsd68_noise_model"), n2vlib.datasets.bsd68(seed=0).train
+        )
         settings = settings | dict(covariance=np.pad([[float(measured[0]) ** 2]], 1).tolist())
     make(arguments, settings, start and n2vlib.load_pretrained(start))
 
@@ -83,14 +85,14 @@ def train(arguments):
 def tune(arguments):
     """Go on from the trained weights of a row with few blind pixels, and write weights and record anew."""
     start, plans = n2vlib.load_pretrained(arguments.name), TUNING[arguments.name]
-    done = len(n2vlib.pretrained_record(arguments.name).get("before", []))
+    done = len(n2vlib.datasets.pretrained_record(arguments.name).get("before", []))
     if done == len(plans):
         raise SystemExit(f"{arguments.name} has had its {done} tunings: add one to TUNING, or begin with train")
     settings, calmest = RECIPES[arguments.name] | plans[done] | dict(seed=done + 1), {}
     if start.noise is not None:  # the sigma of the first training was an estimate from the images, too high
         if done > 1:
             calmest = dict(share=1, batches=1000, **MANY)
-        settings["noise_sigma"] = n2vlib.blind_sigma(start, n2vlib.load_bsd68(seed=0).train, **calmest)
+        settings["noise_sigma"] = n2vlib.learning.blind_sigma(start, n2vlib.datasets.bsd68(seed=0).train, **calmest)
     if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
     make(arguments, settings, start)
@@ -111,7 +113,7 @@ def split_densities(one, count):
 
 def make(arguments, settings, start=None):
     """Train (from `start` on), evaluate, and write weights and record."""
-    images = n2vlib.load_bsd68(seed=0)
+    images = n2vlib.datasets.bsd68(seed=0)
     config = n2vlib.N2VConfig(**(COMMON | settings))
     said = [time.perf_counter()]
 
@@ -136,7 +138,7 @@ def make(arguments, settings, start=None):
         **scores,
     )
     if start is not None:
-        first = n2vlib.pretrained_record(BEGIN_WITH.get(arguments.name, arguments.name))
+        first = n2vlib.datasets.pretrained_record(BEGIN_WITH.get(arguments.name, arguments.name))
         record["before"] = [*first.get("before", []), training_before(first)]
     write(path.with_suffix(".json"), record)
     say(f"{arguments.name}: {record['training_seconds']} s of training, evaluation {prediction:.0f} s")
@@ -172,7 +174,7 @@ def passes(denoiser):
 
 def classical(arguments):
     """Denoise the 68 images with the classical methods and BM3D, told the true sigma, and write the record."""
-    images = n2vlib.load_bsd68(seed=0)
+    images = n2vlib.datasets.bsd68(seed=0)
     record = circumstances() | dict(data=source(images))
     results, version = run_classical(images.noisy)
     for name, pairs in results.items():
@@ -199,9 +201,9 @@ def entry(images, results, seconds):
 
 def seconds(arguments):
     """Measure the seconds of a prediction on every 11th test image again, and put them into the records."""
-    noisy = n2vlib.load_bsd68(seed=0).noisy[::11]
+    noisy = n2vlib.datasets.bsd68(seed=0).noisy[::11]
     for name in RECIPES:
-        denoiser, record = n2vlib.load_pretrained(name), n2vlib.pretrained_record(name)
+        denoiser, record = n2vlib.load_pretrained(name), n2vlib.datasets.pretrained_record(name)
         denoiser.predict(noisy[0])  # the first one is slower
         for suffix, how in passes(denoiser).items():
             times = [timed(denoiser.predict, image, **how)[1] for image in noisy]
@@ -214,7 +216,7 @@ def seconds(arguments):
 
 def seconds_of_others(arguments, noisy):
     """Measure the classical methods' seconds again, and put them into their record."""
-    record = n2vlib.pretrained_record("bsd68_classical")
+    record = n2vlib.datasets.pretrained_record("bsd68_classical")
     for name, pairs in run_classical(noisy)[0].items():
         record[name]["seconds"] = [round(seconds, 4) for _, seconds in pairs]
     record["seconds_hardware"] = circumstances()["hardware"]
@@ -235,12 +237,12 @@ def write(path, record):
 
 def show(arguments):
     """Evaluate the weights on the 68 images and print all rows as markdown."""
-    images = n2vlib.load_bsd68(seed=0)
-    recorded = n2vlib.pretrained_record("bsd68_classical")
+    images = n2vlib.datasets.bsd68(seed=0)
+    recorded = n2vlib.datasets.pretrained_record("bsd68_classical")
     names = ["noisy", "wavelet", "total variation", "non-local means", "BM3D"]
     rows = [row(f"{name} (recorded)", recorded[name]) for name in names]
     for name in RECIPES:
-        scores, record = evaluate(images, n2vlib.load_pretrained(name)), n2vlib.pretrained_record(name)
+        scores, record = evaluate(images, n2vlib.load_pretrained(name)), n2vlib.datasets.pretrained_record(name)
         rows.append(row(name, scores, "", all_seconds(record)))
         rows.append(row(f"{name}, self-ensemble", scores, "_tta", all_seconds(record)))
     arguments.seed = 0
@@ -250,7 +252,7 @@ def show(arguments):
 
 def study(arguments):
     """Train briefly with one setting changed at a time, and print what every fourth test image gained."""
-    images = n2vlib.load_bsd68(seed=0)
+    images = n2vlib.datasets.bsd68(seed=0)
     noisy, clean, rows = images.noisy[::4], images.clean[::4], []
     for name, changes in STUDY.items():
         denoiser = n2vlib.train(images.train, n2vlib.N2VConfig(**(SMALL | changes)))
@@ -270,7 +272,7 @@ def study(arguments):
 
 def leaks(arguments):
     """Mix the blind mean of the noise model's network with the noisy image, and print the PSNR of each share."""
-    images, denoiser = n2vlib.load_bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model")
+    images, denoiser = n2vlib.datasets.bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model")
     shares, values = (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24), []
     for clean, noisy in zip(images.clean, images.noisy):
         clean, noisy = (image[: len(image) // 4 * 4, : image.shape[1] // 4 * 4] for image in (clean, noisy))

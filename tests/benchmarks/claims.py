@@ -10,10 +10,10 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, autocorrelation, kern
 from support import header, number, say, table
 
 import n2vlib
-from n2vlib import tasks
-from n2vlib.presets import RINGS
-from n2vlib.spectrum import split_shot_noise
-from n2vlib.turns import symmetrised
+from n2vlib.images.arrays import symmetrised
+from n2vlib.learning import masking
+from n2vlib.noise.spectrum import split_shot_noise
+from n2vlib.two_stage.settings import RINGS
 
 LENGTH = 1  # of KINDS' lines and crosses: 5 pixels
 PHOTONS, READ, STRIPES = 40, 2, 4  # of `shot`: the brightest pixel, and the deviations of what the camera adds
@@ -49,12 +49,12 @@ def masks(arguments):
             "flat_patches, noisy image": n2vlib.structural_mask(raw),
             "flat_patches, background from stage 1": n2vlib.structural_mask(guided),
             "flat_patches, stage 1's output": n2vlib.structural_mask(denoised),
-            "rings, noisy image": n2vlib.ring_mask(raw.values),
-            "rings as in run_two_stage, stage 1's output": n2vlib.ring_mask(
+            "rings, noisy image": n2vlib.noise.ring_mask(raw.values),
+            "rings as in run_two_stage, stage 1's output": n2vlib.noise.ring_mask(
                 denoised.values, **RINGS["stage1"], max_true_pixels=None
             ),
-            "rings as documented, noisy image": n2vlib.ring_mask(raw.values, **documented),
-            "rings as documented, stage 1's output": n2vlib.ring_mask(denoised.values, **documented),
+            "rings as documented, noisy image": n2vlib.noise.ring_mask(raw.values, **documented),
+            "rings as documented, stage 1's output": n2vlib.noise.ring_mask(denoised.values, **documented),
         }
         rows.append({"noise": kind} | {name: number(overlap(mask, truth)) for name, mask in found.items()})
         guides = {"noisy image": raw, "background from stage 1": guided}
@@ -108,9 +108,9 @@ def settings(arguments):
 def overlays(arguments):
     """Train recorrupted for more and more steps, with patches laid over one another and without."""
     measured, _, run, rows = prepared(arguments)
-    ways = {"overlaid": tasks._overlaid, "not overlaid": lambda patches, noise, generator: (patches, noise)}
+    ways = {"overlaid": masking._overlaid, "not overlaid": lambda patches, noise, generator: (patches, noise)}
     for name, way in ways.items():
-        tasks._overlaid = way
+        masking._overlaid = way
         for times in (1, 3, 6):
             steps = times * arguments.steps
             run(f"{name}, {steps} steps", dict(covariance=symmetrised(measured.values), max_steps=steps))
@@ -136,7 +136,10 @@ def shot(arguments):
     rows = [{"method": "noisy", "PSNR": number(n2vlib.psnr(clean, noisy, PHOTONS)), "error": None, "error, shot": None}]
     for name, changes in ways.items():
         denoiser = n2vlib.train(noisy, config(arguments, **changes))
-        errors = [n2vlib.recorrupted_error(denoiser, noisy, *of) for of in ((covariance,), (symmetrised(dark), [shot]))]
+        errors = [
+            n2vlib.learning.recorrupted_error(denoiser, noisy, *of)
+            for of in ((covariance,), (symmetrised(dark), [shot]))
+        ]
         decibels = n2vlib.psnr(clean, denoiser.predict(noisy), PHOTONS)
         errors = dict(zip(("error", "error, shot"), (number(error, 1) for error in errors)))
         rows.append({"method": name, "PSNR": number(decibels)} | errors)

@@ -24,8 +24,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import n2vlib
-from n2vlib.device import choose_device, fast_numbers
-from n2vlib.unet import build_network, max_pool
+from n2vlib.learning.device import choose_device, fast_numbers
+from n2vlib.learning.network import build_network, max_pool
 
 PHOTONS, READ_NOISE = 40, 3  # of the real images with noise: PSNR has the range 40
 SIDE = 540
@@ -38,7 +38,7 @@ WARM_UP = 3  # steps that are not timed
 
 def generated(images, seed=0):
     """Return generated noisy cells, uint16 (images, 4, 540, 540), the camera's offset of 100 included."""
-    pages = [noisy for _, noisy in n2vlib.painted_cells(images, SIDE, seed)]
+    pages = [noisy for _, noisy in n2vlib.datasets.painted_cells(images, SIDE, seed)]
     return np.clip(np.round(np.stack(pages) + 100), 0, None).astype(np.uint16)
 
 

@@ -29,9 +29,9 @@ from run import (
 from support import ROOT, SIGMA, circumstances, digest, load_pair, ours, say, table, train_careamics
 
 import n2vlib
-from n2vlib import plots
-from n2vlib.checkpoint import written_beside
-from n2vlib.device import choose_device, fast_numbers
+from n2vlib.images.writing import written_beside
+from n2vlib.learning.device import choose_device, fast_numbers
+from n2vlib.show import figures
 
 RECORD, CHARTS = ROOT / "data" / "benchmark.json", ROOT / "data" / "benchmark.png"
 NAMES = dict(plain="n2vlib, Noise2Void", gaussian="n2vlib, noise model")
@@ -146,7 +146,7 @@ def charts(arguments):
 
 def draw(record, columns):
     """Draw one chart of bars a column, with the numbers beside the bars."""
-    figure, axes = plots.plt.subplots(1, len(columns), figsize=(16, 4), sharey=True, layout="constrained")
+    figure, axes = figures.plt.subplots(1, len(columns), figsize=(16, 4), sharey=True, layout="constrained")
     names = [one["method"].split(",  told")[0].replace("scikit-image, ", "") for one in record["rows"]]
     colours = ["C0" if name.startswith("n2vlib") else "0.6" for name in names]
     for axis, (key, (title, form)) in zip(axes, columns.items()):

@@ -27,8 +27,8 @@ from support import (
 from torch import nn
 
 import n2vlib
-from n2vlib.device import choose_device, fast_numbers
-from n2vlib.unet import UNet, build_network
+from n2vlib.learning.device import choose_device, fast_numbers
+from n2vlib.learning.network import UNet, build_network
 
 MODELS = {"plain": None, "gaussian": "gaussian"}  # our noise models, by their name in the tables
 WARM_UP = 20  # steps that `floor` does not time

@@ -10,7 +10,7 @@ import torch
 from support import ROOT, header, load_pair, number, table
 
 import n2vlib
-from n2vlib.covariance import square_rings
+from n2vlib.noise.covariance import square_rings
 
 WHITE, STRUCTURED = 10, 20  # deviations of the two parts of the noise
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "coins", "grass", "gravel", "moon")
@@ -19,8 +19,8 @@ KINDS = ("horizontal", "vertical", "diagonal", "blob", "cross")
 LENGTHS = (3, 5, 7)  # of lines and crosses, in pixels
 SIGMAS = (5, 10, 15, 25, 50)
 MASKS = {
-    "rings": n2vlib.ring_mask,
-    "rings as documented": lambda one: n2vlib.ring_mask(one, 50, 1.15, 0.3, 25),
+    "rings": n2vlib.noise.ring_mask,
+    "rings as documented": lambda one: n2vlib.noise.ring_mask(one, 50, 1.15, 0.3, 25),
     "flat patches": n2vlib.structural_mask,
 }
 

@@ -38,7 +38,7 @@ def find_data():
 def load_pair(number):
     """Return one clean BSD68 test image and its noisy version: sigma 25, generator seeded afresh, no clipping."""
     find_data()
-    clean = n2vlib.bsd68_test_image(number).astype(np.float64)
+    clean = n2vlib.datasets.bsd68_test_image(number).astype(np.float64)
     return clean, clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
 
 

@@ -19,10 +19,9 @@ from structure import KINDS, STRUCTURED, WHITE, add_noise, fluorescence, kernels
 from support import ROOT, ask, header, load_pair, number, peer_python, say, table
 
 import n2vlib
-from n2vlib.presets import RINGS
-from n2vlib.spectrum import split_shot_noise
-from n2vlib.stages import complete_settings, network_config
-from n2vlib.turns import symmetrised
+from n2vlib.images.arrays import symmetrised
+from n2vlib.noise.spectrum import split_shot_noise
+from n2vlib.two_stage.settings import RINGS, complete_settings, network_config
 
 PHOTOGRAPHS = ("camera", "astronaut", "coffee", "chelsea", "moon", "coins")
 KEPT = ROOT / "build" / "benchmarks" / "two_stage"
@@ -76,10 +75,10 @@ def measure(name, side, kind, arguments):
         "structN2V": train(noisy, "stage2", dict(struct_mask=masks["flat patches, stage 1"]), arguments),
         "recorrupted": train(noisy, "stage2", noise, arguments),
     }
-    case["errors"] = {"stage 1": n2vlib.recorrupted_error(first, noisy, **noise)}
+    case["errors"] = {"stage 1": n2vlib.learning.recorrupted_error(first, noisy, **noise)}
     for method, denoiser in stages.items():
         case |= qualities(method, denoiser, case, clean, noisy)
-        case["errors"][method] = n2vlib.recorrupted_error(denoiser, noisy, **noise)
+        case["errors"][method] = n2vlib.learning.recorrupted_error(denoiser, noisy, **noise)
     return case
 
 
@@ -141,9 +140,9 @@ def learn_masks(noisy, denoised):
     return {
         "flat patches, raw": n2vlib.structural_mask(raw),
         "flat patches, stage 1": n2vlib.structural_mask(guided),
-        "rings, raw": n2vlib.ring_mask(raw.values),
-        "rings, stage 1": n2vlib.ring_mask(left.values, **RINGS["stage1"], max_true_pixels=None),
-        "rings, stage 1, as documented": n2vlib.ring_mask(left.values, **DOCUMENTED),
+        "rings, raw": n2vlib.noise.ring_mask(raw.values),
+        "rings, stage 1": n2vlib.noise.ring_mask(left.values, **RINGS["stage1"], max_true_pixels=None),
+        "rings, stage 1, as documented": n2vlib.noise.ring_mask(left.values, **DOCUMENTED),
     }
 
 

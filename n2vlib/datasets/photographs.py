@@ -1,0 +1,239 @@
+"""Photographs with noise: BSD68, the benchmark of the Noise2Void paper, and those of scikit-image in its place.
+
+BSD68 is found in a folder, or downloaded once and checked.
+
+Three layouts of it are read, from a folder or straight out of a zip file (nothing is unpacked):
+train/*.tiff, val/*.tiff, test/images/*.tiff, test/gt/*.tiff (the authors' archive);
+train/*.npy, val/*.npy, test/*.npy (their older archive); train400/*.png, test68/*.png (clean).
+"""
+
+import contextlib
+import io
+import itertools
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import skimage.data
+import skimage.io
+import tifffile
+
+from .downloads import fetch
+
+SIGMA = 25  # standard deviation of the benchmark's noise, intensities 0 to 255
+ARCHIVE = "BSD68_reproducibility_data.zip"
+
+
+class NoisyImages(NamedTuple):
+    """A denoising benchmark. All images are float32, in intensity units, and noisy but `clean`.
+
+    train: (N, Y, X). validation: (M, Y, X). noisy, clean: lists of test images (Y, X), each of its
+    own size. source: where they come from, in words.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    noisy: list
+    clean: list
+    source: str
+
+
+def bsd68(seed=0):
+    """Load the BSD68 benchmark: 396 noisy training images or their 3168 turned copies, 4 for validation, 68 tests.
+
+    Looked for in the folder that the environment variable N2VLIB_DATA names, in the layouts above;
+    without the variable the authors' archive (395 MB) is downloaded once. Clean PNGs get the paper's noise:
+    Gaussian, sigma 25 of 255, drawn from `seed`, neither clipped nor rounded (Krull et al. 2019).
+    Returns NoisyImages. Of the training images only noisy ones are handed on.
+    Raises FileNotFoundError for a folder without BSD68, ConnectionError without network,
+    ValueError for damaged or incomplete data.
+    """
+    place, layout = _find()
+    with _one_sentence(place):
+        images = {"png": _from_png, "tiff": _from_tiff, "npy": _from_npy}[layout](place, seed)
+        _check(images)
+    return images
+
+
+def bsd68_test_image(number=5):
+    """Return one clean test image of BSD68 (Martin et al. 2001), (Y, X), intensities 0 to 255.
+
+    number: 1 to 68. Found or downloaded as in `bsd68`; the PNGs (test68/test005.png) and the
+    authors' archive number the images differently.
+    Raises ValueError for a wrong number, and what `bsd68` raises.
+    """
+    if number not in range(1, 69):
+        raise ValueError(f"number = {number} is not possible: BSD68 has the test images 1 to 68")
+    place, layout = _find()
+    with _one_sentence(place):
+        if layout == "png":
+            return _read_image(place / "test68" / f"test{number:03d}.png")
+        if layout == "npy":
+            return _read_npy(place / "test" / "bsd68_groundtruth.npy")[number - 1]
+        return _read_image(_files(place / "test" / "gt", 68)[number - 1])
+
+
+def _find():
+    """Return where BSD68 is, a Path or zipfile.Path, and the name of its layout."""
+    folder = os.environ.get("N2VLIB_DATA")
+    if not folder:
+        return _recognise([_open_zip(fetch(ARCHIVE))], ARCHIVE)
+    top = Path(folder)
+    folders = [top, *sorted(top.glob("*/")), *sorted(top.glob("*/*/"))]
+    zips = (_open_zip(path) for path in sorted(top.glob("BSD68*.zip")))  # opened only if no folder will do
+    return _recognise(itertools.chain(folders, zips), f"N2VLIB_DATA={folder}")
+
+
+def _recognise(places, name):
+    marks = {"png": "test68", "tiff": "test/gt", "npy": "test/bsd68_groundtruth.npy"}
+    for place in places:
+        for layout, mark in marks.items():
+            if (place / mark).exists():
+                return place, layout
+    raise FileNotFoundError(
+        f"{name} holds no BSD68: it needs train400/*.png and test68/*.png, or {ARCHIVE} (packed or not)"
+    )
+
+
+def _open_zip(path):
+    """Return the folder inside a zip file that holds the data, as a zipfile.Path, which reads without unpacking."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f"{path} is not a complete zip file ({error}): download it again") from error
+    for name in archive.namelist():
+        if PurePosixPath(name).is_absolute() or ".." in re.split(r"[/\\]", name):
+            raise ValueError(f"{path} holds a file that climbs out of its folder ({name}): do not use this archive")
+    root = zipfile.Path(archive)
+    folders = [child for child in root.iterdir() if child.is_dir() and child.name != "__MACOSX"]
+    return folders[0] if len(folders) == 1 and folders[0].name != "test" else root
+
+
+def _from_tiff(place, seed):
+    train, validation = (np.stack([_read_image(f) for f in _files(place / part)]) for part in ("train", "val"))
+    noisy, clean = ([_read_image(f) for f in _files(place / "test" / part, 68)] for part in ("images", "gt"))
+    return NoisyImages(train, validation, noisy, clean, f"BSD68, {place}")
+
+
+def _from_npy(place, seed):
+    train = _read_npy(place / "train" / "DCNN400_train_gaussian25.npy")
+    validation = _read_npy(place / "val" / "DCNN400_validation_gaussian25.npy")
+    noisy, clean = (list(_read_npy(place / "test" / f"bsd68_{part}.npy")) for part in ("gaussian25", "groundtruth"))
+    return NoisyImages(train, validation, noisy, clean, f"BSD68, {place}")
+
+
+def _from_png(place, seed):
+    rng = np.random.default_rng(seed)
+    train = add_noise(np.stack([_read_image(file) for file in _files(place / "train400", 400, ".png")]), rng)
+    clean = [_read_image(file) for file in _files(place / "test68", 68, ".png")]
+    noisy = [add_noise(image, rng) for image in clean]
+    source = f"BSD68, {place}, with noise of sigma {SIGMA} drawn from seed {seed}"
+    return NoisyImages(train[:-4], train[-4:], noisy, clean, source)
+
+
+def _check(images):
+    """Raise ValueError if images are missing, or the noisy ones are not the clean ones with the benchmark's noise."""
+    counts = len(images.train), len(images.validation), len(images.noisy), len(images.clean)
+    if counts not in ((396, 4, 68, 68), (3168, 4, 68, 68)):
+        raise ValueError(
+            f"{counts} images to train, validate and test, noisy and clean, instead of 396 or 3168, 4, 68, 68"
+        )
+    for number, (noisy, clean) in enumerate(zip(images.noisy, images.clean), 1):
+        fits = noisy.shape == clean.shape and clean.min() >= 0 and clean.max() <= 255
+        if not fits or not (abs(np.std(noisy - clean) - SIGMA) < 2 and abs(np.mean(noisy - clean)) < 2):
+            raise ValueError(f"test image {number} and its ground truth do not belong together")
+
+
+@contextlib.contextmanager
+def _one_sentence(place):
+    """Turn whatever damage makes the readers raise into a ValueError of one sentence."""
+    try:
+        yield
+    except Exception as error:  # each reader has its own kinds of failure at every byte
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise ValueError(f"{place} is incomplete or damaged ({reason}): get BSD68 again") from error
+
+
+def _files(folder, count=None, suffix=".tiff"):
+    """Return the files of a folder in the order of the numbers in their names."""
+    if not folder.exists():
+        raise FileNotFoundError(f"no folder {folder}")
+    files = [file for file in folder.iterdir() if file.name.endswith((suffix, suffix.replace("ff", "f")))]
+    if not files or (count and len(files) != count):
+        raise FileNotFoundError(f"{folder} holds {len(files)} {suffix} files instead of {count or 'some'}")
+    return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in _parts(file.name)])
+
+
+def _parts(name):
+    """Split "image_12.tiff" into ("image_", "12", ".tiff"), so that 2 comes before 12."""
+    return re.split(r"(\d+)", name)
+
+
+def _read_image(file):
+    read = skimage.io.imread if file.name.endswith(".png") else tifffile.imread
+    try:
+        return read(io.BytesIO(file.read_bytes())).astype(np.float32)
+    except Exception as error:
+        raise ValueError(f"{file.name}: {type(error).__name__}") from error
+
+
+def _read_npy(file):
+    """Read an array, or an array of arrays of different sizes, without running code from the file."""
+    with file.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read_header[version](stream)
+        if not dtype.hasobject:
+            stream.seek(0)
+            return np.lib.format.read_array(stream, allow_pickle=False).astype(np.float32)
+        try:
+            images = ArraysOnly(stream).load()
+        except (pickle.UnpicklingError, EOFError, AttributeError) as error:
+            raise ValueError(f"{file.name}: {type(error).__name__}") from error
+    return [np.asarray(image, np.float32) for image in images.reshape(shape)]
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Unpickle arrays of numbers and nothing else: a pickle can name any function, only four are called here."""
+
+    def find_class(self, module, name):
+        """Return one of the parts that numpy makes arrays of."""
+        from_numpy = module.partition(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype")
+        if from_numpy or (module, name) == ("_codecs", "encode"):  # text to bytes: how older numpy stored numbers
+            return super().find_class(module, name)
+        raise ValueError(f"a .npy file asks for {module}.{name}, which no array of numbers needs: do not use this file")
+
+
+def add_noise(clean, rng):
+    """Add the benchmark's noise to clean images, neither clipped nor rounded; returns float32."""
+    return (clean + rng.normal(0, SIGMA, clean.shape)).astype(np.float32)
+
+
+def sample_photographs(seed=0):
+    """Return photographs that ship in scikit-image with BSD68's noise, for a lesson without BSD68.
+
+    The test photographs are not among the training ones. Returns NoisyImages.
+    """
+    train = ["camera", "astronaut", "rocket", "brick", "grass", "gravel"]
+    test = ["chelsea", "coffee", "coins"]
+    photographs = {name: _grey(getattr(skimage.data, name)()) for name in train + test}
+    rng = np.random.default_rng(seed)
+    pieces = np.stack([piece for name in train for piece in _pieces(photographs[name], 180)])
+    pieces = add_noise(pieces[rng.permutation(len(pieces))], rng)
+    clean = [photographs[name][:300, :384] for name in test]
+    noisy = [add_noise(image, rng) for image in clean]
+    return NoisyImages(pieces[4:], pieces[:4], noisy, clean, "photographs of scikit-image (these are NOT BSD68)")
+
+
+def _grey(image):
+    return (image[..., :3].mean(axis=-1) if image.ndim == 3 else image).astype(np.float32)
+
+
+def _pieces(image, side):
+    """Cut an image into squares of `side` pixels."""
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    return [image[r * side : (r + 1) * side, c * side : (c + 1) * side] for r in range(rows) for c in range(columns)]

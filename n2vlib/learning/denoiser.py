@@ -1,0 +1,233 @@
+"""A trained network with all it needs to denoise: normalisation, noise model, history."""
+
+import dataclasses
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from ..images.arrays import as_array, check_values, from_stack, to_stack, turn_tensor, turns_that_keep
+from ..noise.models import expected_signal
+from ..noise.spectrum import noise_like
+from .config import N2VConfig
+from .device import choose_device, fast_numbers
+from .masking import box_side, replace_blind_pixels
+from .model_files import read_model, write_model
+from .network import build_network, receptive_radius
+
+LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
+ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
+
+
+class Denoiser:
+    """A trained network: `predict` images, `save` it, and `Denoiser.load` it again.
+
+    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to what `densities` splits.
+    mean, std: of each channel of the training images, in intensity units, C numbers each.
+    noise: (gain, offset) of each channel in intensity units, or None. history: dict of lists,
+    one entry an epoch. leak: mean derivative of the prediction at a pixel by that pixel's value.
+    """
+
+    def __init__(self, network, config, mean, std, noise=None, history=None, leak=0.0):
+        self.network, self.config = network, config
+        self.mean, self.std = [float(m) for m in mean], [float(s) for s in std]
+        self.noise = noise
+        self.history = history if history is not None else {}
+        self.leak = leak
+
+    def predict(self, image, tta=False, channel_axis=None, draws=None, fast=False):
+        """Denoise an image of any size: padded, cut into tiles and put together again by itself.
+
+        image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
+        tta: average over the 8 flips and quarter turns, with structured noise over the 2 or 4 that leave it
+            as it is (test-time augmentation, so many times slower).
+        channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+        draws: with recorrupted training, over how many draws of the noise to average (default: config.draws, with
+            tta so many for each turn); 0: predict from the image without more noise.
+        fast: convolve in bfloat16 where the processor has it built in, as training does: about twice as fast,
+            and off by some thousandths of the image's spread.
+        Returns a float32 array of the same shape, in the intensity units of the input.
+        Raises ValueError for NaN, infinity, or another number of channels than in training.
+        """
+        image = as_array(image)
+        stack = self.stack_of(image, channel_axis)
+        check_values(stack)
+        clean = np.empty(stack.shape, np.float32)
+        device = next(self.network.parameters()).device
+        with fast_numbers(device) if fast else nullcontext():
+            for page, target in zip(stack, clean):
+                target[:] = self._predict_page(page, tta, draws)
+        return from_stack(clean, image, channel_axis)
+
+    def stack_of(self, image, channel_axis=None):
+        """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""
+        stack = to_stack(image, channel_axis)
+        channels = len(self.mean)
+        if stack.shape[1] != channels:
+            raise ValueError(
+                f"the model was trained on {channels} channel(s), an image of shape {np.shape(image)} has "
+                f"{stack.shape[1]}: give images with the same channels, or name their axis (channel_axis=)"
+            )
+        return stack
+
+    def _predict_page(self, page, tta, draws):
+        """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""
+        normal = self.normalise(page)
+        turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
+        if self.config.covariance is None or draws == 0:
+            clean = self._predict_turned(normal, turns) if tta else self._predict_tiles(normal)
+            return self.denormalise(clean.numpy())
+        clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
+        generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
+        for draw in range(draws):
+            noise = self.same_noise(normal[None], generator)[0]
+            # Another turn for each draw: the mean over turns comes without more work.
+            turn = turns[draw % len(turns)]
+            clean += self._predict_turned(normal + self.config.recorruption * noise, [turn]) / draws
+        return self.denormalise(clean.numpy())
+
+    def _predict_turned(self, normal, turns):
+        """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
+        clean = torch.zeros_like(normal)
+        for turn in turns:
+            clean += turn_tensor(self._predict_tiles(turn_tensor(normal, *turn)), *turn, back=True) / len(turns)
+        return clean
+
+    def same_noise(self, patches, generator):
+        """Draw normalised noise of the kind that normalised patches (B, C, Y, X) have: config.covariance and shot."""
+        statistics = torch.tensor([self.mean, self.std], dtype=torch.float32, device=patches.device)
+        mean, std = statistics[:, :, None, None]
+        return noise_like(patches * std + mean, self.config.covariance, generator, self.config.shot) / std
+
+    def normalise(self, image):
+        """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1."""
+        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+        return torch.from_numpy(((image - mean) / std).astype(np.float32))
+
+    def denormalise(self, normal):
+        """Turn a normalised array (..., C, Y, X) back into intensity units."""
+        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+        return normal * std + mean
+
+    @torch.no_grad()
+    def _predict_tiles(self, normal):
+        """Predict a normalised (C, Y, X) page tile by tile.
+
+        Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
+        so that the tiles put together equal the page predicted whole. There is no halo beyond
+        the page: the network pads there as it did at the borders of the training patches.
+        (Reflecting the page would show it mirrored copies of the pixels it must not know.)
+        """
+        multiple = 2**self.config.depth
+        halo = -(-receptive_radius(self.config.depth) // multiple) * multiple
+        clean = torch.empty_like(normal)
+        rows, columns = self._tile_sides(*normal.shape[1:], halo, multiple)
+        for top in range(0, normal.shape[1], rows):
+            for left in range(0, normal.shape[2], columns):
+                y, x = max(0, top - halo), max(0, left - halo)
+                tile = normal[None, :, y : top + rows + halo, x : left + columns + halo]
+                target = clean[:, top : top + rows, left : left + columns]
+                height, width = target.shape[1:]
+                target[:] = self._predict_tile(tile)[0, :, top - y :, left - x :][:, :height, :width]
+        return clean
+
+    def _tile_sides(self, height, width, halo, multiple):
+        """Return the rows and columns of a tile, without halo, for a page.
+
+        Its activations stay in ACTIVATION_BYTES, and as few pixels as possible are computed twice, in the halos.
+        """
+        device = next(self.network.parameters()).device.type
+        number = 2 if torch.is_autocast_enabled(device) else 4  # bytes; about six top-level maps live at once
+        most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
+        least, options = 16 * multiple, []
+        for across in range(1, max(1, width // least) + 1):
+            columns = _share(width, across, multiple)
+            computed = columns + halo * min(2, across - 1)
+            for down in range(1, max(1, height // least) + 1):
+                rows = _share(height, down, multiple)
+                too_many = max(0, computed * (rows + halo * min(2, down - 1)) - most)
+                pixels = (width + 2 * halo * (across - 1)) * (height + 2 * halo * (down - 1))
+                options.append((too_many, pixels, rows, columns))
+                if not too_many:
+                    break
+        return min(options)[2:]
+
+    def _predict_tile(self, tile):
+        """Run the network on one normalised tile (1, C, Y, X) and apply the noise model."""
+        device = next(self.network.parameters()).device
+        tile = tile.to(device).contiguous(memory_format=torch.channels_last)
+        hide = self.config.noise_model and self.leak > LARGEST_LEAK
+        output = (self._output_hidden(tile) if hide else self.network(tile)).float()
+        if self.config.noise_model:
+            output = expected_signal(output, tile, *self.normal_noise())
+        return output.cpu()
+
+    def _output_hidden(self, tile):
+        """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""
+        side, output = box_side(self.config.masked_pixel_percentage), None
+        # No random draws here, so that tiles put together equal the page predicted whole.
+        strategy = self.config.strategy if self.config.strategy in ("mean", "zero") else "median"
+        for start in range(side * side):
+            blind = torch.zeros_like(tile, dtype=torch.bool)
+            blind[..., start // side :: side, start % side :: side] = True
+            masked = replace_blind_pixels(tile, blind, strategy, self.config.roi_size)
+            now = self.network(masked)
+            everywhere = blind.repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
+            output = now if output is None else torch.where(everywhere, now, output)
+        return output
+
+    def normal_noise(self):
+        """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1, 1)."""
+        gain, offset, mean, std = (torch.tensor(v, dtype=torch.float64) for v in (*self.noise, self.mean, self.std))
+        device = next(self.network.parameters()).device
+        normal = gain / std, (gain * mean + offset) / std**2
+        return [value.float().to(device)[:, None, None, None] for value in normal]
+
+    def save(self, path):
+        """Write weights, settings and normalisation to one file, whole or not at all."""
+        write_model(path, self.content())
+
+    def content(self):
+        """Return all that `load` needs as tensors and plain Python values."""
+        settings = dataclasses.asdict(self.config)
+        if settings["checkpoint_dir"] is not None:
+            settings["checkpoint_dir"] = str(settings["checkpoint_dir"])
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+        statistics = dict(mean=self.mean, std=self.std, noise=self.noise, leak=self.leak)
+        return dict(weights=weights, config=settings, history=self.history, **statistics)
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that `save` wrote; no code from the file is run.
+
+        Raises FileNotFoundError, or ValueError for a damaged file or one of another program.
+        """
+        content = read_model(path)
+        try:
+            config = N2VConfig(**content["config"])
+            network = build_network(config, len(content["mean"]))
+            network.load_state_dict(content["weights"])
+            network.to(choose_device())  # not where it was trained: this machine may have no such device
+            names = ("mean", "std", "noise", "history", "leak")
+            return cls(network, config, **{name: content[name] for name in names})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
+
+
+def _share(length, count, multiple):
+    """Return the length of one of `count` parts, all but the last equal, as a multiple of the pooling grid."""
+    return -(-length // (count * multiple)) * multiple
+
+
+def copy_weights(start, network):
+    """Give a network the weights of the Denoiser that a training starts from."""
+    if not isinstance(start, Denoiser):
+        raise TypeError(f"start is a {type(start).__name__}: give a Denoiser, such as Denoiser.load(path) returns")
+    try:
+        network.load_state_dict(start.network.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "start is another network than the config describes: use the same depth, num_channels_init, n2v2, "
+            "noise_model, components, independent_channels and number of channels"
+        ) from error

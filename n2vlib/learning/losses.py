@@ -1,0 +1,131 @@
+"""What training minimises, and two measures of what it has learned."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..images.arrays import to_stack
+from ..noise.models import densities, log_chances, mean_and_variance, noise_variance
+from ..noise.spectrum import noise_like
+from .masking import mask_patches
+from .patches import crop_patches
+
+VALIDATION_PATCHES = 32
+
+
+def blind_loss(output, target, blind, noise=None):
+    """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
+
+    output: (B, C, Y, X), or what `densities` splits with a noise model. target, blind: (B, C, Y, X).
+    noise: (gain, offset) of the normalised noise, or None.
+    Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
+    likelihood of the noisy pixel under a normal density (or the mixture of some) with the predicted mean,
+    and with the predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
+    """
+    if noise is None:
+        error = (output - target) ** 2
+    else:
+        mean, variance, share = densities(output, target.shape[1])
+        # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
+        error = -log_chances(mean, variance, share, target, noise_variance(mean.detach(), *noise)).logsumexp(2)
+    return (error * blind).sum() / blind.sum()
+
+
+@torch.no_grad()
+def validation_loss(run):
+    """Return the loss of the weights to be returned, on the same patches and pixels each time."""
+    if run.validation is None:
+        return None
+    crops = torch.Generator().manual_seed(run.config.seed)
+    masks = torch.Generator(run.device).manual_seed(run.config.seed)
+    losses = []
+    for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
+        patches = run.normalised_patches(run.validation, crops)
+        seen, target, where = run.task(run.denoiser, patches, masks)
+        losses.append(blind_loss(run.denoiser.network(seen), target, where, run.normal_noise).item())
+    return float(np.mean(losses))
+
+
+def recorrupted_error(denoiser, images, covariance, shot=None, recorruption=0.5, draws=4, seed=0):
+    """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
+
+    Noise z of the images' own covariance is added to the input and z / a taken from the target: the noises
+    are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
+    different tasks cannot be compared, these errors can, with the same covariance and seed.
+
+    images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result.
+    """
+    stack, errors = to_stack(images), []
+    pages = torch.from_numpy(np.asarray(stack, np.float32))
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(draws):
+        noise = noise_like(pages, covariance, generator, shot).numpy()
+        predicted = denoiser.predict(stack + recorruption * noise, draws=0)
+        errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
+    return float(np.mean(errors))
+
+
+def measure_leak(run, batches=16):
+    """Return how much a prediction follows its own pixel: the mean of d mean_i / d y_i, 0 if blind.
+
+    Nothing hides a pixel at prediction; training taught the network to ignore it. The posterior
+    mean counts the pixel once more, so it relies on that. Measured at the centres of patches.
+    """
+    if not run.config.noise_model:
+        return 0.0
+    crops = torch.Generator().manual_seed(run.config.seed)
+    leaks = []
+    for _ in range(batches):
+        patches = run.normalised_patches(run.training, crops)
+        centre = patches.shape[-1] // 2
+        leaks.append(own_influence(run.denoiser.network, patches, np.s_[..., centre, centre]))
+    return float(np.mean(leaks))
+
+
+@torch.no_grad()
+def blind_sigma(denoiser, images, share=5, batches=200, **changes):
+    """Measure the noise's sigma with a network that has a Gaussian noise model, better than from the image alone.
+
+    A hidden pixel's squared error is v + sigma**2 on average, v being the variance that the network
+    predicts from the neighbours alone: where v is smallest, sigma**2 is left. Which pixels these are
+    does not depend on their own noise. Texture, which raises an estimate from the image, is where v is large.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X), as in training. share: of the hidden pixels, in percent, that is used;
+    N of them tell sigma to about sigma / sqrt(N), so a denoiser whose config hides few needs more batches,
+    or changes of its config that hold for the measurement, such as masked_pixel_percentage=11.0.
+    Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
+    Raises ValueError for a denoiser without a Gaussian noise model.
+    """
+    config = dataclasses.replace(denoiser.config, **changes)
+    if config.noise_model != "gaussian":
+        raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
+    stack = denoiser.stack_of(images)
+    generator = torch.Generator().manual_seed(config.seed)
+    device = next(denoiser.network.parameters()).device
+    seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error
+    for _ in range(batches):
+        patches = denoiser.normalise(crop_patches(stack, range(len(stack)), config, generator))
+        masked, blind = mask_patches(patches, config, generator)
+        mean, variance = mean_and_variance(denoiser.network(masked.to(device)).cpu(), patches.shape[1])
+        error = (patches - mean) ** 2
+        for c, hidden in enumerate(blind.unbind(1)):
+            seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
+    sigmas = []
+    for std, pairs in zip(denoiser.std, seen):
+        variance, error = torch.cat(pairs, dim=1)
+        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
+        sigmas.append(std * error[calmest].mean().sqrt().item())
+    return tuple(sigmas)
+
+
+def own_influence(network, patches, pixels):
+    """Return the mean of d mean_i / d y_i over some pixels i, which must be too far apart to see each other.
+
+    patches: normalised, (B, C, Y, X). pixels: an index into them.
+    """
+    patches = patches.requires_grad_()
+    output, channels = network(patches), patches.shape[1]
+    mean = output if output.shape[1] == channels else mean_and_variance(output, channels)[0]
+    (gradient,) = torch.autograd.grad(mean[pixels].sum(), patches)
+    return gradient[pixels].mean().item()

@@ -1,0 +1,247 @@
+"""One loop: crop patches, hide or recorrupt them, predict, compare where the task says so, step."""
+
+import dataclasses
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel
+
+from ..images.arrays import check_values, to_stack
+from ..noise.models import estimate_noise
+from .config import N2VConfig
+from .denoiser import Denoiser, copy_weights
+from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number, quickest_threads
+from .losses import blind_loss, measure_leak, validation_loss
+from .masking import task_of
+from .model_files import restore_checkpoint, write_checkpoint, write_log
+from .network import build_network
+from .optimizers import build_optimizers, cosine_schedule, running_average
+from .patches import SMALLEST_SIDE, channel_statistics, crop_patches, split_images
+
+
+def train(
+    image, config=None, *, validation=None, callbacks=(), start=None, resume=False, channel_axis=None, corners=None
+):
+    """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
+
+    With config.struct_mask the neighbours with the same noise are hidden too (structN2V), with
+    config.covariance nothing is hidden and the patches are recorrupted: see `tasks`.
+
+    image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
+        memory map of which only patches are read. config: N2VConfig, default N2VConfig().
+    validation: for the validation loss at the end of each epoch: noisy images of the same kind, or a
+        fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
+    callbacks: functions called after each step with a `Progress`; one that returns True ends it.
+    start: a Denoiser with whose weights to begin (fine-tuning), else random ones; depth, width, n2v2,
+        noise model, components and channels must be the same, all other settings may differ. It stays as it is.
+    resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
+    channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
+    corners: where patches may be cut, (K, 3) integers: image, row, column of the upper left pixel (None: anywhere).
+
+    Started by torchrun, after torch.distributed.init_process_group(), each process draws batches of its own, from
+    config.seed plus its number, and steps with the mean gradient (DistributedDataParallel); process 0 writes the
+    checkpoints. All return the same weights.
+
+    Returns a Denoiser: the running average of the weights, or the last ones if average_weights
+    is 0. Ctrl-C ends the training and returns the weights reached so far.
+    Raises TypeError or ValueError, in one sentence, for images that cannot be trained on, or a `start` that
+    does not fit.
+    """
+    config = N2VConfig() if config is None else config
+    if not isinstance(config, N2VConfig):
+        raise TypeError(f"config is a {type(config).__name__}: make it with n2vlib.N2VConfig(...)")
+    stack = _check(image, channel_axis, "the image")
+    if not (validation is None or isinstance(validation, float)):
+        validation = _check(validation, channel_axis, "the validation image")
+    run = Run(stack, validation, config, start, corners)
+    if resume:
+        restore_checkpoint(run)
+    if process_number() > 0:  # draws patches of its own
+        for generator in (run.crops, run.masks):
+            generator.manual_seed(config.seed + process_number() + run.step)
+    # Steps that are counted must be the same again, so these keep the threads; a budget of time takes the quickest.
+    threads = quickest_threads(run.rehearse) if config.max_seconds and run.device.type == "cpu" else nullcontext()
+    stopped = False
+    try:
+        with threads:
+            while not (stopped or run.finished()):
+                stopped = _train_epoch(run, callbacks)
+                saves = config.checkpoint_dir is not None and process_number() == 0
+                if saves and stopped:
+                    write_log(run)  # no checkpoint: a resumed training begins this epoch again
+                elif saves:
+                    run.denoiser.leak = measure_leak(run)
+                    write_checkpoint(run)
+    except KeyboardInterrupt:
+        pass  # came during validation or a checkpoint: what was learned is kept all the same
+    run.denoiser.leak = measure_leak(run)
+    return run.denoiser
+
+
+def _check(image, channel_axis, name):
+    stack = to_stack(image, channel_axis)
+    if min(stack.shape[-2:]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"{name} has {stack.shape[-2]} x {stack.shape[-1]} pixels: "
+            f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed to learn from neighbours"
+        )
+    check_values(stack, name)
+    return stack
+
+
+def _parts(stack, validation, seed):
+    """Return what to train on and what to validate with (or None), each as a stack and page numbers."""
+    if validation is None:
+        return (stack, np.arange(len(stack))), None
+    if isinstance(validation, float):
+        return tuple((stack, pages) for pages in split_images(len(stack), validation, seed))
+    if validation.shape[1] != stack.shape[1]:
+        raise ValueError(
+            f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
+        )
+    return (stack, np.arange(len(stack))), (validation, np.arange(len(validation)))
+
+
+class Run:
+    """All that changes while a network trains, in one place, so that it can be saved and resumed."""
+
+    def __init__(self, stack, validation, config, start=None, corners=None):
+        self.config, self.task, self.corners = config, task_of(config), corners
+        self.training, self.validation = _parts(stack, validation, config.seed)
+        mean, std = channel_statistics(*self.training)
+        noise = estimate_noise(*self.training, config) if config.noise_model else None
+        self.device = choose_device(config.device)
+        self.network = build_network(config, len(mean)).to(self.device)
+        if start is not None:
+            copy_weights(start, self.network)
+        self.trained = all_processes(self.network)
+        averaged = running_average(config.average_weights) if config.average_weights else None
+        self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
+        self.optimizers = build_optimizers(self.network, config)
+        on_plateau = config.lr_scheduler == "plateau"
+        self.plateaus = [ReduceLROnPlateau(optimizer) for optimizer in self.optimizers if on_plateau]
+        self.crops = torch.Generator().manual_seed(config.seed)
+        self.masks = torch.Generator(self.device).manual_seed(config.seed)
+        self.step, self.seconds, self.clock = 0, 0.0, time.perf_counter()
+        history = {name: [] for name in ("loss", "validation_loss", "learning_rate", "seconds", "steps")}
+        returned = self.average.module if self.average else self.network
+        self.denoiser = Denoiser(returned, config, mean, std, noise, history)
+        self.normal_noise = self.denoiser.normal_noise() if noise else None
+
+    @property
+    def history(self):
+        """The lists that grow by one entry an epoch."""
+        return self.denoiser.history
+
+    def normalised_patches(self, images, generator):
+        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device.
+
+        images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
+        """
+        corners = self.corners if images is self.training else None
+        return self.denoiser.normalise(crop_patches(*images, self.config, generator, corners)).to(self.device)
+
+    def rehearse(self):
+        """Do the work of a step, or of a part of it if it is long, on empty patches, and learn nothing."""
+        side, patches = self.config.patch_size, min(self.config.batch_size, 4)
+        empty = torch.zeros(patches, len(self.denoiser.mean), side, side, device=self.device)
+        with fast_numbers(self.device):
+            output = self.network(empty.contiguous(memory_format=torch.channels_last))
+        output.float().sum().backward()
+        self.network.zero_grad()
+
+    def fraction(self):
+        """Return how much of the training is done, 0 to 1, by whichever limit comes first."""
+        limits = (
+            (self.step, self.config.max_steps),
+            (self.step, self.config.max_epochs and self.config.max_epochs * self.config.steps_per_epoch),
+            (self.seconds, self.config.max_seconds),
+        )
+        return min(1.0, max(done / limit for done, limit in limits if limit))
+
+    def tick(self):
+        """Add the time since the last tick to the seconds spent: a budget is what a clock on the wall shows."""
+        now = time.perf_counter()
+        self.seconds, self.clock = mean_of_processes(self.seconds + now - self.clock), now
+
+    def finished(self):
+        """Return whether a limit is reached."""
+        return self.fraction() >= 1
+
+
+def _train_epoch(run, callbacks):
+    """Train config.steps_per_epoch steps and note them in the history; True if it was stopped early."""
+    losses, stopped = [], False
+    try:
+        while len(losses) < run.config.steps_per_epoch and not (stopped or run.finished()):
+            losses.append(_train_step(run))
+            run.step += 1
+            run.tick()
+            progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
+            stopped = mean_of_processes(any([callback(progress) is True for callback in callbacks])) > 0
+    except KeyboardInterrupt:
+        stopped = True  # what was learned so far is worth keeping
+    if losses:
+        _note_epoch(run, mean_of_processes(float(np.mean(losses))))
+    return stopped
+
+
+def _note_epoch(run, loss):
+    held_out = validation_loss(run)
+    for plateau in run.plateaus:
+        plateau.step(loss if held_out is None else held_out)
+    run.tick()
+    rate = run.optimizers[0].param_groups[0]["lr"]
+    entry = dict(loss=loss, validation_loss=held_out, learning_rate=rate, seconds=run.seconds, steps=run.step)
+    for name, value in entry.items():
+        run.history[name].append(value)
+
+
+def _train_step(run):
+    """Take one step and return its loss."""
+    if run.config.lr_scheduler == "cosine":
+        for optimizer in run.optimizers:
+            optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
+    patches = run.normalised_patches(run.training, run.crops)
+    seen, target, where = run.task(run.denoiser, patches, run.masks)
+    with fast_numbers(run.device):
+        output = run.trained(seen.contiguous(memory_format=torch.channels_last))
+    loss = blind_loss(output.float(), target, where, run.normal_noise)
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
+    loss.backward()
+    for optimizer in run.optimizers:
+        optimizer.step()
+    if run.average:
+        run.average.update_parameters(run.network)
+    return loss.item()
+
+
+@dataclasses.dataclass
+class Progress:
+    """What a callback is told after each step.
+
+    step: steps done. fraction: of the training, 0 to 1. seconds, seconds_left: since the start,
+    and until the end at this pace. loss: of this step, normalised units. history: as in Denoiser.
+    denoiser: predicts with the weights reached so far. stage: of `run_two_stage`, "stage1" or "stage2", else None.
+    """
+
+    step: int
+    fraction: float
+    seconds: float
+    loss: float
+    denoiser: Denoiser
+    stage: str | None = None
+
+    @property
+    def history(self):
+        """The lists that grow by one entry an epoch."""
+        return self.denoiser.history
+
+    @property
+    def seconds_left(self):
+        """The seconds to the end of the training if it goes on at this pace."""
+        return self.seconds * (1 / self.fraction - 1) if self.fraction else float("inf")

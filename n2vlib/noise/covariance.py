@@ -1,0 +1,242 @@
+"""How the noise of neighbouring pixels is correlated, measured on the noisy image itself.
+
+image -> flat patches -> autocovariance of their noise.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+import scipy.signal
+import scipy.stats
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..images.arrays import check_values, to_stack
+
+MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
+MOST_PATCHES = 64  # in a row or column of one page
+SQUARE = "a square of numbers with an odd side of 3 or more"
+HEAVY_TAILS = 1.5  # excess kurtosis that texture shows, for a correlation of 1 (measured: 1.3 to 3, and more)
+
+
+class Autocovariance(NamedTuple):
+    """Covariance of the noise of two pixels at each distance, in intensity units squared.
+
+    values: (size, size), size odd, [c + dy, c + dx] for the centre c. error: the standard error that
+    each value would have if the noise were white. texture: the correlation of neighbours, 0 to 1,
+    that was taken for texture of the image instead of noise. level: the mean intensity where it was measured.
+    """
+
+    values: np.ndarray
+    error: np.ndarray | float = 0.0
+    texture: float = 0.0
+    level: float = 0.0
+
+
+def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None):
+    """Measure the autocovariance of the noise where the image is flat, be it dark or bright.
+
+    Each image is cut into patches that overlap by half. The `share` percent with the lowest variance
+    lose a quadratic surface; what is left is noise. The products of all its pixel pairs at each
+    distance are averaged, and the median of the outer ring, where noise should be independent, is
+    subtracted: it makes up for what the surface took along. Texture is removed as far as it has heavy
+    tails and no direction, and what the choice of the calmest patches took away is given back: see
+    `_texture_share`, `_isotropic_part` and `_lost_by_selection`.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X), any units; of several channels, name one. size, patch:
+    sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
+    instead. Returns an Autocovariance.
+    Raises ValueError for images smaller than two patches, without noise, or with NaN.
+    """
+    stack = _one_channel(images, size, patch, channel)
+    guides = stack if guide is None else _one_channel(guide, size, patch, channel)
+    basis = _quadratic_surfaces(patch)
+    products = moments = count = overlap = cut = level = 0
+    for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
+        noise, shared, mean = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
+        if len(noise) == 0:
+            continue
+        products = products + lag_products(noise, size).sum(axis=0)
+        moments = moments + _detail_moments(noise).sum(axis=2)
+        variance = np.square(noise).mean(axis=(1, 2))
+        cut += len(noise) * variance.max() / variance.mean()
+        count, overlap, level = count + len(noise), overlap + shared, level + mean * len(noise)
+    if count == 0:
+        raise ValueError("no noise found: the image is constant, or smooth as a parabola, wherever it is flat")
+    side = patch - np.abs(np.arange(size) - size // 2)
+    pairs = np.outer(side, side)  # of pixels at each distance, in one patch
+    values = products / (count * pairs)
+    values -= np.median(values[square_rings(size) == size // 2])
+    pixels = (count * patch) ** 2 / overlap  # independent ones: patches that overlap share some
+    strongest = max(0, values[square_rings(size) > 0].max() / values.max())
+    part = _texture_share(moments / count, pixels, strongest)
+    values -= part * _isotropic_part(values)
+    values += (1 - part) * _lost_by_selection(values, cut / count, patch)
+    error = values.max() * patch / np.sqrt(pixels * pairs)
+    return Autocovariance(values, error, float(part * strongest), float(level / count))
+
+
+def square_rings(size):
+    """Return (size, size) integers: 0 in the centre, r on the square ring r pixels around it."""
+    distance = np.abs(np.arange(size) - size // 2)
+    return np.maximum(distance[:, None], distance)
+
+
+def checked_values(autocovariance):
+    """Return the values of an Autocovariance or array as float64, made exactly symmetric about the centre.
+
+    Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
+    """
+    values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
+    values = _array(values)
+    if (
+        values.dtype.kind not in "iuf"
+        or values.ndim != 2
+        or values.shape[0] != values.shape[1]
+        or len(values) % 2 == 0
+        or len(values) < 3
+    ):
+        raise ValueError(f"an autocovariance is {SQUARE}: {values.dtype} of shape {values.shape} is not")
+    values = (values + values[::-1, ::-1]) / 2.0
+    centre = values[len(values) // 2, len(values) // 2]
+    if not np.isfinite(values).all() or not centre == values.max() > 0:
+        raise ValueError("an autocovariance is finite, above 0 in its centre, and nowhere larger: this is none")
+    return values
+
+
+def _array(values):
+    try:
+        return np.asarray(values)
+    except Exception as error:  # lists of unequal length, tensors that want a gradient
+        raise ValueError(f"an autocovariance is {SQUARE}: this {type(values).__name__} is not") from error
+
+
+def checked_covariances(values):
+    """Check one autocovariance (size, size), or one for each channel (C, size, size), and return what is checked."""
+    values = _array(values)
+    return np.stack([checked_values(one) for one in values]) if values.ndim == 3 else checked_values(values)
+
+
+def checked_shot(shot):
+    """Check the shot noise (gain, dark) of each channel, intensity units, and return it as an array (C, 2)."""
+    pairs = np.asarray(shot, np.float64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.isfinite(pairs).all() or pairs[:, 0].min(initial=0) < 0:
+        raise ValueError("shot noise is a pair (gain, dark) for each channel, with a gain of at least 0")
+    return pairs
+
+
+def _one_channel(images, size, patch, channel):
+    """Check the arguments and return one channel of the images, (N, Y, X)."""
+    stack = to_stack(images)
+    channels, height, width = stack.shape[1:]
+    whole = all(isinstance(side, (int, np.integer)) for side in (size, patch))
+    if not whole or size % 2 == 0 or not 3 <= size < patch:
+        raise ValueError(f"size = {size} is not possible: it must be odd, at least 3 and below patch = {patch}")
+    if min(height, width) < 2 * patch:
+        raise ValueError(
+            f"an image of {height}x{width} pixels is too small to measure its noise: "
+            f"each side must hold two patches of {patch}"
+        )
+    if channels > 1 and channel not in range(channels):
+        raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
+    if channels == 1 and channel not in (None, 0):
+        raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
+    check_values(stack)
+    return stack[:, channel or 0]
+
+
+def _quadratic_surfaces(patch):
+    """Return the surfaces 1, x, y, x², xy, y² over a patch, made orthonormal: (patch * patch, 6)."""
+    y, x = np.mgrid[-1 : 1 : patch * 1j, -1 : 1 : patch * 1j]
+    return np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6))[0]
+
+
+def _flat_patches(page, basis, share, guide):
+    """Return the noise of a page where `guide` is flattest, (K, patch, patch), how much these overlap, and their mean.
+
+    The overlap is the number of pixels that two of them share, in units of a patch, summed over
+    all pairs, each patch with itself included: K if none overlap.
+    """
+    patch = round(len(basis) ** 0.5)
+    step = max(patch // 2, -(-(max(page.shape) - patch) // MOST_PATCHES))
+    windows = sliding_window_view(guide, (patch, patch))[::step, ::step]
+    variance = _detrended(windows, basis).var(axis=1)
+    pieces = sliding_window_view(page, (patch, patch))[::step, ::step]
+    noise = _detrended(pieces, basis)
+    # Padding and saturated pixels have no noise but that of rounding.
+    noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
+    keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
+    grid = np.zeros(len(noise))
+    grid[keep] = 1
+    grid = grid.reshape(windows.shape[:2])
+    beside = max(0, 1 - step / patch)  # the part of its side that a patch shares with the next one
+    shared = scipy.ndimage.convolve(grid, np.outer([beside, 1, beside], [beside, 1, beside]), mode="constant")
+    level = pieces.mean(axis=(2, 3)).ravel()[keep].mean() if len(keep) else 0.0
+    return noise[keep].reshape(-1, patch, patch), (grid * shared).sum(), level
+
+
+def _detrended(windows, basis):
+    """Return windows (rows, columns, patch, patch) as rows of pixels, without their quadratic surface."""
+    pixels = windows.reshape(-1, len(basis))
+    return pixels - pixels @ basis @ basis.T
+
+
+def lag_products(noise, size):
+    """Sum the products of all pixel pairs at each distance, of patches (K, patch, patch): (K, size, size)."""
+    padded = scipy.fft.next_fast_len(noise.shape[-1] + size // 2, real=True)  # keeps opposite borders apart
+    power = np.abs(scipy.fft.rfft2(noise, (padded, padded))) ** 2
+    lags = np.arange(size) - size // 2
+    return scipy.fft.irfft2(power, (padded, padded))[:, lags[:, None], lags]
+
+
+def _lost_by_selection(values, cut, patch):
+    """Return what the autocovariance lost because the patches with the lowest variance were taken.
+
+    The variances of patches with the same noise scatter by chance, normally, and how much follows
+    from the autocovariance. cut: the highest variance taken over the mean of those taken; it tells
+    where in that distribution the cut was, and so how far the mean of those taken is off.
+    """
+    scatter = np.sqrt(2 * np.square(values / values.max()).sum()) / patch
+    deviations = np.linspace(-2.5, 3, 100)
+    mean = 1 - scatter * scipy.stats.norm.pdf(deviations) / scipy.stats.norm.cdf(deviations)
+    found = mean[np.abs((1 + scatter * deviations) / mean - cut).argmin()]
+    shape = scipy.signal.fftconvolve(values, values, mode="same")  # what goes along with the variance, to first order
+    return (1 / found - 1) * values.max() * shape / shape.max()
+
+
+def _detail_moments(noise):
+    """Return the second and fourth moments of three details (along x, y, diagonal) of K patches, (3, 2, K).
+
+    Details are differences of 2x2 means. Each patch is scaled to variance 1, so that noise which is
+    stronger in some patches than in others does not pass for heavy tails.
+    """
+    noise = noise / noise.std(axis=(1, 2), keepdims=True)
+    means = sliding_window_view(noise, (2, 2), axis=(1, 2)).mean(axis=(3, 4))
+    a, b, c, d = means[:, :-2, :-2], means[:, :-2, 2:], means[:, 2:, :-2], means[:, 2:, 2:]
+    details = (a - b + c - d, a + b - c - d, a - b - c + d)
+    return np.array([[(detail**power).mean(axis=(1, 2)) for power in (2, 4)] for detail in details])
+
+
+def _texture_share(moments, pixels, strongest):
+    """Estimate from the details' mean moments (3, 2) which share, 0 to 1, of the correlation is texture.
+
+    Correlated Gaussian noise has Gaussian details; natural images have details with heavy tails (Wainwright
+    & Simoncelli 1999). The excess kurtosis beyond chance is set against the strongest correlation.
+    """
+    second, fourth = moments.T
+    excess = (fourth / second**2).max() - 3 - 7 / np.sqrt(pixels)  # chance: measured on noise
+    return float(np.clip(excess / (HEAVY_TAILS * strongest), 0, 1)) if strongest > 0 else 0.0
+
+
+def _isotropic_part(values):
+    """Return the median of all values at a similar distance, whatever the direction; (size, size), not negative.
+
+    It holds the texture of most images. Stripes, in whatever direction, are left over without it.
+    """
+    lags = np.arange(len(values)) - len(values) // 2
+    square = np.add.outer(lags**2, lags**2).ravel()
+    centre = square == 0
+    square[centre] = 1  # white noise adds to the centre; texture adds about what it adds to the neighbours
+    similar = (np.abs(square / square[:, None] - 1) <= 0.5) & ~centre
+    return np.maximum(np.nanmedian(np.where(similar, values.ravel(), np.nan), axis=1), 0).reshape(values.shape)

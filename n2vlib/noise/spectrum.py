@@ -1,0 +1,101 @@
+"""Noise of the same kind as an image has: from its autocovariance to a power spectrum, and from that drawn anew."""
+
+import numpy as np
+import scipy.ndimage
+import torch
+import torch.nn.functional as F
+
+from .covariance import checked_covariances, checked_values, square_rings
+from .models import estimate_poisson_gaussian
+
+NEAR = 5  # side of the square whose mean tells a pixel's signal, in pixels
+GROWS = 0.4  # from this share of the noise's variance on, between dark and bright, it is taken to grow with the signal
+
+
+def noise_spectrum(autocovariance, shape):
+    """Turn an autocovariance into a power spectrum, from which noise can be drawn.
+
+    Values under 0.09 of the strongest neighbour's are chance, and set to zero. The spectrum is kept
+    above 0.001 of its maximum: an estimate can come out negative, a power cannot.
+
+    autocovariance: an Autocovariance, or its values. shape: (Y, X) of the noise to draw.
+    Returns a float64 array (Y, X) in the order of numpy.fft, whose mean is the variance of the noise.
+    Raises ValueError for a shape smaller than the autocovariance.
+    """
+    values = checked_values(autocovariance)
+    size = len(values)
+    if not all(isinstance(side, (int, np.integer)) and side >= size for side in shape):
+        raise ValueError(f"noise of shape {tuple(shape)} is too small for correlations over {size}x{size} pixels")
+    neighbours = square_rings(size) > 0
+    chance = neighbours & (values < 0.09 * values[neighbours].max())
+    whole = np.zeros(shape)
+    whole[:size, :size] = np.where(chance, 0, values)
+    spectrum = np.fft.fft2(np.roll(whole, (-(size // 2), -(size // 2)), axis=(0, 1))).real
+    return np.maximum(spectrum, 0.001 * spectrum.max())
+
+
+def draw_noise(spectrum, generator, count=1):
+    """Draw Gaussian noise that has a power spectrum: white noise, filtered by Fourier transform.
+
+    spectrum: (Y, X) of `noise_spectrum`. generator: torch.Generator; the noise is made on its device.
+    Returns a float32 tensor (count, Y, X) in intensity units. Opposite borders are correlated as if
+    they were neighbours (circulant embedding, Dietrich & Newsam 1997).
+    """
+    spectrum = torch.as_tensor(spectrum, dtype=torch.float32, device=generator.device)
+    white = torch.randn((count, *spectrum.shape), generator=generator, device=generator.device)
+    gain = spectrum[:, : spectrum.shape[1] // 2 + 1].sqrt()
+    return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=spectrum.shape)
+
+
+def noise_in_patches(covariance, shape, generator):
+    """Draw Gaussian noise with a known covariance for patches, float32 (B, C, Y, X), in intensity units.
+
+    covariance: (size, size), or (C, size, size) with one for each channel. Drawn larger than the patches
+    and cropped, so that opposite borders are independent.
+    """
+    each = checked_covariances(covariance)
+    if each.ndim == 3 and len(each) != shape[1]:
+        raise ValueError(f"the covariance is of {len(each)} channels, the images have {shape[1]}: give one for each")
+    each = np.broadcast_to(each, (shape[1], *each.shape[-2:]))
+    size = each.shape[-1]
+    channels = []
+    for values in each:
+        spectrum = noise_spectrum(values, (shape[2] + size - 1, shape[3] + size - 1))
+        channels.append(draw_noise(spectrum, generator, shape[0])[:, : shape[2], : shape[3]])
+    return torch.stack(channels, dim=1)
+
+
+def noise_like(images, covariance, generator, shot=None):
+    """Draw noise of the kind that images have, stronger where they are brighter if they hold shot noise.
+
+    images: tensor (B, C, Y, X) in intensity units. covariance: as for `noise_in_patches`. shot: for each channel
+    (gain, dark): at a signal s the white part has gain * (s - dark) more variance than in the covariance.
+    """
+    noise = noise_in_patches(covariance, images.shape, generator)
+    if shot is None:
+        return noise
+    gain, dark = torch.tensor(shot, dtype=torch.float32, device=images.device).T[:, :, None, None]
+    signal = F.avg_pool2d(images, NEAR, 1, NEAR // 2, count_include_pad=False)
+    white = torch.randn(images.shape, generator=generator, device=generator.device)
+    return noise + (gain * (signal - dark).clamp(min=0)).sqrt() * white
+
+
+def split_shot_noise(pages, measured):
+    """Tell the noise that images have in the dark from what photons add where it is bright.
+
+    pages: (N, Y, X). measured: their Autocovariance, which holds for its own level only: flat background is mostly
+    dark. Returns the covariance in the dark, (size, size), and (gain, dark) as in `noise_like`; the
+    covariance as measured and (0.0, 0.0) where the variance hardly grows with the signal.
+    """
+    try:
+        gain, _ = estimate_poisson_gaussian(pages)
+    except ValueError:  # noise in a few pixels, none in most
+        gain = 0.0
+    signal = scipy.ndimage.uniform_filter(pages.astype(np.float64), (0, NEAR, NEAR))
+    dark, low, high = np.quantile(signal, (0.001, 0.05, 0.95))
+    values = checked_values(measured)
+    if gain * (high - low) < GROWS * values.max():
+        return values, (0.0, 0.0)
+    neighbours = values[square_rings(len(values)) > 0].max()
+    values[len(values) // 2, len(values) // 2] = max(values.max() - gain * max(measured.level - dark, 0), neighbours)
+    return values, (gain, float(dark))

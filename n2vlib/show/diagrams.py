@@ -1,0 +1,140 @@
+"""Drawings of networks: neurons with their weights, the plane as they cut it, the U of a U-Net from its shapes."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from .figures import BLUE, GREEN, GREY, ORANGE
+
+ARROWS = {
+    "3×3 convolution": BLUE,
+    "1×1 convolution": "black",
+    "2×2 max pooling": ORANGE,
+    "2×2 up-convolution": GREEN,
+    "skip connection": GREY,
+}
+
+
+def network(axis, weights, names=()):
+    """Draw layers of neurons, data flowing from left to right; an arrow is as thick as its weight is large.
+
+    weights: for each layer of arrows an array (neurons to the right, neurons to the left); positive ones are blue,
+    negative ones orange. names: for each layer of neurons a list of texts, written into them.
+    """
+    sizes = [np.shape(weights[0])[1], *(len(layer) for layer in weights)]
+    places = [[(column, (size - 1) / 2 - row) for row in range(size)] for column, size in enumerate(sizes)]
+    largest = max(np.abs(layer).max() for layer in weights) or 1
+    for layer, left, right in zip(weights, places, places[1:]):
+        for (row, column), weight in np.ndenumerate(layer):
+            style = dict(color=BLUE if weight > 0 else ORANGE, linewidth=5 * abs(weight) / largest)
+            axis.plot(*zip(left[column], right[row]), **style, zorder=1)
+    for layer, texts in zip(places, [*names, *[()] * len(places)]):
+        axis.scatter(*zip(*layer), s=2600, color="white", edgecolor="black", linewidth=2, zorder=2)
+        for place, text in zip(layer, texts):
+            axis.text(*place, text, ha="center", va="center", zorder=3)
+    height = max(sizes) / 2
+    axis.set(xlim=(-0.4, len(sizes) - 0.6), ylim=(-height - 0.1, height + 0.1))
+    axis.set_axis_off()
+
+
+def plane(axis, net_sum, points, classes, activation=np.sign):
+    """Draw what a neuron makes of the plane: its output as shade, where its net sum is 0 as an orange line.
+
+    net_sum: function of an array (N, 2) that returns N numbers. points: (N, 2), drawn as circles where `classes` is
+    0, as squares where it is 1. activation: function of the net sums, numpy's sign for two shades.
+    """
+    low, high = np.min(points, axis=0) - 0.5, np.max(points, axis=0) + 0.5
+    x, y = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
+    plane = net_sum(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
+    extent = (low[0], high[0], low[1], high[1])
+    axis.imshow(activation(plane), extent=extent, origin="lower", cmap="Blues", alpha=0.6, aspect="auto")
+    if plane.min() < 0 < plane.max():
+        axis.contour(x, y, plane, [0], colors=ORANGE, linewidths=3)
+    for number, marker in enumerate("os"):
+        style = dict(marker=marker, s=110, color=("white", "black")[number], edgecolor="black")
+        axis.scatter(*np.asarray(points)[np.asarray(classes) == number].T, **style)
+
+
+def pixels(axis, picture, numbers, corner=(0, 0)):
+    """Draw a small picture, and write numbers into a framed window of it.
+
+    picture: (Y, X); if some of it is negative, 0 is shown as medium grey. numbers: (rows, columns) of the window,
+    whose first pixel is `corner`, (row, column).
+    """
+    picture, numbers = np.asarray(picture), np.asarray(numbers)
+    high = np.abs(picture).max()
+    shown = axis.imshow(picture, vmin=-high if picture.min() < 0 else 0, vmax=high)
+    for (row, column), number in np.ndenumerate(numbers):
+        place = (corner[1] + column, corner[0] + row)
+        colour = "black" if shown.norm(picture[place[::-1]]) > 0.5 else "white"
+        style = dict(ha="center", va="center", color=colour, fontsize=min(18, 130 / picture.shape[1]))
+        axis.text(*place, f"{number:.0f}", **style)
+    frame = dict(fill=False, edgecolor=ORANGE, linewidth=4)
+    axis.add_patch(Rectangle((corner[1] - 0.5, corner[0] - 0.5), *numbers.shape[::-1], **frame))
+    axis.set_axis_off()
+
+
+def unet(steps, title=""):
+    """Draw the tensors of a U-Net as a U: heights are sides, widths grow with the channels.
+
+    steps: one (name as in ARROWS, input shape, output shape) for each convolution in the order of the data's flow,
+    shapes (C, Y, X), as forward hooks see them. Pooling and skip connections show in the input of the convolution
+    that follows. Returns the matplotlib figure.
+    """
+    boxes = _boxes(steps)
+    depth, largest = max(level for _, level, _, _ in boxes), boxes[0][0][1]
+    figure = Figure(figsize=(max(13, 0.6 * len(boxes)), 2 + 1.3 * depth))
+    axis = figure.subplots()
+    edges, left = [], 0.0
+    for number, (shape, level, kind, skipped) in enumerate(boxes):
+        width, height = 0.12 + 0.045 * np.log2(shape[0]), max(1.15 * shape[1] / largest, 0.08)
+        bottom = -1.75 * level - height / 2
+        _draw_box(axis, (left, bottom, width, height), shape, skipped, number, boxes)
+        if edges:
+            _draw_arrow(axis, edges[-1], (left, -1.75 * level), kind)
+        if skipped:
+            start = max(n for n in range(number) if boxes[n][1] == level and boxes[n + 1][1] > level)
+            arrow = dict(arrowstyle="->", color=GREY, linestyle="--", linewidth=2)
+            place = (left, -1.75 * level + 0.25 * height)
+            axis.annotate("", place, (edges[start][0], place[1]), arrowprops=arrow)
+        edges.append((left + width, -1.75 * level))
+        left += width + (0.8 if skipped or len(edges) < 3 else 0.5)
+    axis.set(xlim=(-0.4, left), ylim=(-1.75 * depth - 1.5, 1.0), title=title)
+    axis.set_axis_off()
+    lines = [Line2D([], [], color=colour, linestyle="--" if colour == GREY else "-") for colour in ARROWS.values()]
+    axis.legend(lines, ARROWS, loc="lower center", ncols=5, frameon=False, fontsize=13)
+    return figure
+
+
+def _boxes(steps):
+    """Return (shape, level, kind of the arrow that leads to it, channels skipped to it) of each tensor."""
+    boxes, level = [(steps[0][1], 0, None, 0)], 0
+    for name, before, after in steps:
+        last = boxes[-1][0]
+        if before[1] <= 0.6 * last[1]:
+            level += 1
+            boxes.append((before, level, "2×2 max pooling", 0))
+        elif before[0] > last[0]:  # joined by a skip connection
+            boxes[-1] = (before, level, boxes[-1][2], before[0] - last[0])
+        level -= after[1] >= 1.5 * before[1]
+        boxes.append((after, level, name, 0))
+    return boxes
+
+
+def _draw_box(axis, place, shape, skipped, number, boxes):
+    left, bottom, width, height = place
+    share = skipped / shape[0]
+    axis.add_patch(Rectangle((left, bottom), width * share, height, color=GREY, linewidth=0))
+    axis.add_patch(Rectangle((left + width * share, bottom), width * (1 - share), height, color=BLUE, linewidth=0))
+    middle = left + width / 2
+    channels = f"{shape[0] - skipped}+{skipped}" if skipped else str(shape[0])
+    axis.text(middle, bottom + height + 0.06, channels, ha="center", va="bottom")
+    if number == 0 or boxes[number - 1][0][1:] != shape[1:]:
+        size = f"{shape[1]}²" if shape[1] == shape[2] else f"{shape[1]}×{shape[2]}"
+        axis.text(middle, bottom - 0.06, size, ha="center", va="top", color=GREY)
+
+
+def _draw_arrow(axis, start, end, kind):
+    arrow = dict(arrowstyle="-|>", color=ARROWS[kind], linewidth=2, shrinkA=2, shrinkB=2)
+    axis.annotate("", end, start, arrowprops=arrow)

@@ -1,0 +1,167 @@
+"""Figures for the projector: one style, same contrast for images that are compared."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from ..learning.metrics import psnr
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
+STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
+PANEL = 3.2  # inches of one image panel
+MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
+STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
+
+
+def use_style():
+    """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
+    plt.switch_backend(plt.get_backend())  # chosen now, Jupyter shows figures that were made without pyplot, too
+    plt.rcParams.update(
+        {
+            "font.size": 15,
+            "axes.titlesize": 15,
+            "axes.labelsize": 15,
+            "lines.linewidth": 2.5,
+            "image.cmap": "gray",
+            "image.interpolation": "nearest",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, GREY]),
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 60,  # keeps the committed notebooks small
+        }
+    )
+
+
+def images(images, clean=None, crop=None, data_range=255):
+    """Show images side by side with the same contrast, and below them a zoomed crop.
+
+    images: dictionary title -> (Y, X) array, intensity units. clean: the truth, if known: its 1 and
+    99 % quantiles set the contrast (else those of the first image) and titles get the PSNR in dB.
+    crop: (top, left, side) in pixels, None for no second row. A title that starts with "residual"
+    is shown around 0, over the same span. Returns the matplotlib figure.
+    """
+    low, high = np.quantile(next(iter(images.values())) if clean is None else clean, (0.01, 0.99))
+    rows = 1 if crop is None else 2
+    figure, axes = plt.subplots(rows, len(images), squeeze=False, figsize=(PANEL * len(images), PANEL * rows * 1.08))
+    for column, (title, image) in zip(axes.T, images.items()):
+        is_residual = title.startswith("residual")
+        span = (-(high - low) / 2, (high - low) / 2) if is_residual else (low, high)
+        if clean is not None and not is_residual and image is not clean:
+            title = f"{title}\n{psnr(clean, image, data_range):.2f} dB"
+        column[0].imshow(image, vmin=span[0], vmax=span[1])
+        column[0].set_title(title)
+        if crop is not None:
+            top, left, side = crop
+            column[0].add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=ORANGE, linewidth=2))
+            column[1].imshow(image[top : top + side, left : left + side], vmin=span[0], vmax=span[1])
+        for axis in column:
+            axis.set_axis_off()
+    return figure
+
+
+def composite(page, colours=STAINS):
+    """Return a colour picture (Y, X, 3), 0 to 1, of a page (C, Y, X): each channel in its own colour, added up."""
+    picture = np.zeros((*page.shape[1:], 3))
+    for channel, colour in zip(page, colours):
+        low, high = np.quantile(channel, (0.1, 0.997))
+        picture += np.clip((channel - low) / max(high - low, 1e-9), 0, 1)[..., None] * to_rgb(colour)
+    return np.clip(picture, 0, 1)
+
+
+def masking(patch, masked, blind, figure=None):
+    """Show a patch, where its blind pixels are, and the patch with them replaced.
+
+    patch, masked: (Y, X), any units, shown with one contrast. blind: boolean (Y, X).
+    Arrays or tensors. figure: None makes a new one. Returns the matplotlib figure.
+    """
+    patch, masked, blind = np.asarray(patch), np.asarray(masked), np.asarray(blind)
+    figure = figure or plt.figure(figsize=MASKING_SIZE)
+    axes = figure.subplots(1, 3)
+    low, high = patch.min(), patch.max()
+    share = f"{blind.sum()} of {blind.size} ({100 * blind.mean():.2g} %)"
+    for axis, image, title in zip(axes, (patch, patch, masked), ("patch", f"blind: {share}", "what the network sees")):
+        axis.imshow(image, vmin=low, vmax=high)
+        axis.set_title(title)
+        axis.set_axis_off()
+    axes[1].imshow(np.ma.masked_equal(blind, False), cmap="autumn", vmin=0, vmax=2)
+    if blind.shape[1] <= 16:  # frames help the eye on a toy patch, and would hide a larger one
+        for row, column in np.argwhere(blind):
+            frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3)
+            axes[2].add_patch(frame)
+    return figure
+
+
+def structure(autocorrelation, mask=None, figure=None):
+    """Show how the noise of a pixel is correlated with its neighbours', and the mask as frames.
+
+    autocorrelation: (size, size), 1 in the centre, None for the mask alone. mask: boolean, odd-sized,
+    or None. figure: None makes a new one. Returns the matplotlib figure.
+    """
+    figure = figure or plt.figure(figsize=STRUCTURE_SIZE)
+    axis = figure.subplots()
+    values = np.zeros(mask.shape) if autocorrelation is None else autocorrelation
+    reach = [side // 2 + 0.5 for side in values.shape]
+    extent = (-reach[1], reach[1], reach[0], -reach[0])
+    picture = axis.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent)
+    figure.colorbar(picture, label="correlation")
+    for y, x in np.argwhere(mask) - np.array(mask.shape) // 2 if mask is not None else ():
+        axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=2))
+    axis.set_xlabel("distance along x (pixels)")
+    axis.set_ylabel("along y (pixels)")
+    for ticks in (axis.xaxis, axis.yaxis):
+        ticks.set_major_locator(MaxNLocator(5, integer=True))  # distances are whole pixels
+    return figure
+
+
+def history(history, floor=None, axis=None):
+    """Plot training and validation loss over the steps.
+
+    history: of a Denoiser. floor: the noise variance in normalised units, which a blind loss
+    (mean squared error) cannot beat, drawn as a dashed line. axis: None makes a new figure.
+    Returns the matplotlib axis.
+    """
+    axis = axis or plt.subplots(figsize=(7, 3.6))[1]
+    marker = "o" if len(history["steps"]) == 1 else ""  # one point alone has no line
+    axis.plot(history["steps"], history["loss"], marker=marker, label="training loss")
+    if any(value is not None for value in history["validation_loss"]):
+        axis.plot(history["steps"], history["validation_loss"], marker=marker, label="validation loss")
+    if floor is not None:
+        axis.axhline(floor, color=GREY, linestyle="--", label="noise variance")
+    axis.set_xlabel("training step")
+    axis.set_ylabel("loss")
+    if len(axis.lines) > 1:
+        axis.legend(frameon=False)
+    return axis
+
+
+def bars(values, reference=None, label="PSNR in dB"):
+    """Show one horizontal bar for each method, with its value; the reference is set off in grey.
+
+    values: dictionary name -> number. reference: the name of the bar to compare with; names that
+    start with "Noise2Void" or "+" are ours and get a colour of their own.
+    Returns the matplotlib figure.
+    """
+    names = list(values)
+    ours = [name.startswith(("Noise2Void", "+")) for name in names]
+    colours = [GREY if name == reference else BLUE if mine else ORANGE for name, mine in zip(names, ours)]
+    figure, axis = plt.subplots(figsize=(10, 0.55 * len(names) + 1))
+    bars = axis.barh(names, list(values.values()), color=colours)
+    axis.bar_label(bars, fmt="%.2f", padding=4)
+    axis.invert_yaxis()
+    low, high = min(values.values()), max(values.values())
+    axis.set_xlim(low - 0.15 * (high - low) - 0.5, high + 0.12 * (high - low) + 0.1)
+    axis.set_xlabel(label)
+    return figure
+
+
+def to_png(figure):
+    """Draw a figure as PNG and return the bytes: what an image widget shows, from any thread."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()

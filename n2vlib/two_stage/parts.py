@@ -1,0 +1,58 @@
+"""Which images, or regions of one image, to learn from, and where patches may be cut in them."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ..learning.patches import SMALLEST_SIDE
+
+MOST_CORNERS = 4096  # of one image: plenty, and a stack of many images stays in memory
+
+
+def split_parts(stack, ratio, seed=0):
+    """Split a stack into three, for training, validation and test; a part without anything is None.
+
+    By images, drawn at random, if each part gets one; else by regions, strips across the longer side.
+    ratio: three fractions. Returns the parts, and "images" or "regions".
+    """
+    share = np.cumsum(ratio)[:2]
+    cuts = np.round(share * len(stack)).astype(int)
+    counts = np.diff([0, *cuts, len(stack)])
+    if all(count > 0 or part == 0 for count, part in zip(counts, ratio)):
+        pages = np.split(np.random.default_rng(seed).permutation(len(stack)), cuts)
+        whole = len(pages[0]) == len(stack)
+        return [stack if whole else stack[np.sort(pages[0])]] + [
+            stack[np.sort(part)] if len(part) else None for part in pages[1:]
+        ], "images"
+    axis = 2 if stack.shape[2] >= stack.shape[3] else 3
+    cuts = np.round(share * stack.shape[axis]).astype(int)
+    parts = np.split(stack, cuts, axis=axis)
+    if min(part.shape[axis] for part, r in zip(parts, ratio) if r) < SMALLEST_SIDE:
+        return [stack, None, None], "regions"  # too small to be split
+    return [parts[0]] + [part if part.shape[axis] else None for part in parts[1:]], "regions"
+
+
+def patch_corners(stack, patch_size, roi_threshold=0.5, scale_factor=0.25, select_background=True):
+    """Choose where patches may be cut: on flat background, be it dark or bright, or on structures.
+
+    The images are shrunk by scale_factor, which takes most of the noise along; of all patches of an
+    image, the share roi_threshold with the lowest local variance is background, the rest structures.
+    Channels count together, each relative to its own spread.
+
+    stack: (N, C, Y, X). Returns integers (K, 3): image, row, column of the patches' upper left pixels.
+    """
+    factor = max(1, round(1 / scale_factor))
+    height, width = stack.shape[-2:]
+    side = min(patch_size, height, width)
+    small, corners = max(2, side // factor), []
+    for number, page in enumerate(stack):
+        page = page[:, : height // factor * factor, : width // factor * factor].astype(np.float64)
+        shrunk = page.reshape(len(page), page.shape[1] // factor, factor, -1, factor).mean(axis=(2, 4))
+        windows = sliding_window_view(shrunk, (small, small), axis=(1, 2))
+        spread = shrunk.var(axis=(1, 2))[:, None, None]
+        variance = (windows.var(axis=(3, 4)) / np.maximum(spread, 1e-30)).mean(axis=0)
+        limit = np.quantile(variance, roi_threshold)
+        places = np.argwhere(variance <= limit if select_background else variance >= limit)
+        places = places[:: -(-len(places) // MOST_CORNERS)] * factor
+        places = np.minimum(places, (height - side, width - side))
+        corners.append(np.column_stack([np.full(len(places), number), places]))
+    return np.concatenate(corners)

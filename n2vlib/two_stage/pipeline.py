@@ -1,0 +1,236 @@
+"""Two stages in one call: Noise2Void, then what the neighbours carry too, with a mask learned from the images."""
+
+import contextlib
+import dataclasses
+import time
+import warnings
+
+import numpy as np
+
+from ..images.arrays import from_stack, symmetrised
+from ..images.files import read_images
+from ..learning.losses import recorrupted_error
+from ..learning.masking import load_mask
+from ..learning.training import train
+from ..noise.covariance import noise_autocovariance
+from ..noise.report import is_compact, ring_mask, structural_mask
+from ..noise.spectrum import split_shot_noise
+from .parts import patch_corners, split_parts
+from .result import TwoStageResult, make_folder, write_run
+from .settings import NUMBERED, RINGS, complete_settings, network_config
+
+FEW_PAGES = 16  # from which the noise is measured, and on which the stages are compared: plenty
+
+
+def run_two_stage(images, config=None, callbacks=()):
+    """Denoise images whose noise is random, structured, or both; learn from these images alone.
+
+    Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
+    the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
+    training, Pang et al. 2021) is trained on the original noisy images. Of noise that grows with the signal
+    (photons) the growth is measured too, and recorrupted training follows it.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
+    config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
+        "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
+        "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
+    callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
+    Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse. Where
+    output_dir finds no room at the end, a warning says so and `folder` is None.
+    Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
+    """
+    settings = complete_settings(config)
+    images = read_images(images, settings["axes"])
+    if settings["output_dir"] is not None:
+        make_folder(settings["output_dir"])
+    result, some = TwoStageResult(settings=settings), images.stack[:: -(-len(images.stack) // FEW_PAGES)]
+    if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
+        if settings["stage2"]["mask_source"] == "file":
+            result.mask = _square(load_mask(settings["stage2"]["mask_file_path"]))
+        _measure(result, some)
+    parts, how = split_parts(images.stack, settings["split_ratio"], settings["random_seed"])
+    result.metrics["split_by"] = how
+    if settings["run_stage1"]:
+        result.stage1 = _train_stage("stage1", parts, settings, callbacks)
+    if settings["run_stage2"]:
+        if settings["stage2"]["mask_source"] == "stage1":
+            _measure_with_stage1(result, some)
+        _second_stage(result, parts, callbacks)
+    with _told("denoising", settings):
+        _predict(result, images)
+        result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+    result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
+    if settings["output_dir"] is not None:
+        try:
+            result.folder = write_run(result, images.files)
+        except OSError as error:  # the disk is full: what was learned must not be lost with it
+            result.messages.append(f"{error}. The result is complete in memory: save it before Python ends")
+    for message in result.messages:
+        warnings.warn(message, stacklevel=2)
+    return result
+
+
+def _train_stage(stage, parts, settings, callbacks, **structure):
+    """Train one stage on the first part, with the second for validation."""
+    options, (training, validation, _) = settings[stage], parts
+    if stage == "stage1" and options["mask_strategy"] in (*range(3), *NUMBERED):  # as documented: kernels on a patch
+        structure["struct_mask"] = np.pad(np.ones((options["mask_center_size"],) * 2, bool), 1)
+    config = network_config(settings, stage, len(training), **structure)
+    corners = None
+    if options["use_roi"]:
+        choice = [options[name] for name in ("patch_size", "roi_threshold", "scale_factor", "select_background")]
+        corners = patch_corners(training, *choice)
+    callbacks = [_in_stage(stage, callback) for callback in callbacks]
+    if settings["early_stopping"]:
+        callbacks.append(_early_stop(settings["early_stopping_patience"]))
+    with _told(_in_words(stage, config), settings):
+        return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
+
+
+def _in_stage(stage, callback):
+    """Return a callback whose Progress says the stage."""
+    return lambda progress: callback(dataclasses.replace(progress, stage=stage))
+
+
+def _early_stop(patience):
+    """Return a callback that ends a training when so many epochs brought no lower (validation) loss."""
+
+    def stop(progress):
+        losses = progress.history["validation_loss"]
+        losses = progress.history["loss"] if None in losses else losses
+        return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience])
+
+    return stop
+
+
+def _measure(result, pages):
+    """Measure the noise of each channel on the noisy images alone, and learn the mask from it unless it was loaded."""
+    channels, how = np.moveaxis(pages, 1, 0), _how_to_measure(result, pages)
+    try:
+        measured = [noise_autocovariance(one, **how) for one in channels]
+    except ValueError as error:
+        if result.settings["stage2"]["mask_source"] != "file":
+            raise
+        result.messages.append(f"the noise cannot be measured, so the stages are not compared ({error})")
+        return
+    _learn(result, measured, [None] * len(channels), how)
+    dark, shots = zip(*(split_shot_noise(*pair) for pair in zip(channels, measured)))
+    result.covariance = np.stack([symmetrised(values) for values in dark])
+    result.shot = list(shots) if np.any(shots) else None
+
+
+def _measure_with_stage1(result, pages):
+    """Learn the mask again, where stage 1's output tells that the background is."""
+    # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
+    # be weak (a third of the covariance was missing there, see benchmarks/README.md).
+    how = _how_to_measure(result, pages)
+    channels, guides = (np.moveaxis(each, 1, 0) for each in (pages, result.stage1.predict(pages)))
+    measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
+    _learn(result, measured, guides, how)
+
+
+def _how_to_measure(result, pages):
+    """Return the sizes for `noise_autocovariance` that fit the images, and the mask if there is one."""
+    extractor, patch = result.settings["stage2"]["extractor"], max(16, min(24, min(pages.shape[-2:]) // 2))
+    size = extractor["mask_size"] if result.mask is None else len(result.mask)
+    return dict(size=min(max(3, size), patch - 1 - patch % 2), patch=patch, share=extractor["share"])
+
+
+def _learn(result, measured, guides, how):
+    """Take the autocorrelation, and the mask unless it was loaded, from what was measured in each channel."""
+    options = result.settings["stage2"]
+    if options["mask_source"] != "file":
+        masks = [_learned_mask(one, guide, options, how) for one, guide in zip(measured, guides)]
+        result.mask = np.any(masks, axis=0)  # hide what is correlated in any channel
+    result.autocorrelation = np.mean([symmetrised(one.values) / one.values.max() for one in measured], axis=0)
+
+
+def _learned_mask(measured, guide, options, how):
+    """Make a mask of one channel by the method asked for; rings look at the denoised background itself."""
+    extractor = options["extractor"]
+    if options["mask_method"] == "flat_patches":
+        return structural_mask(measured, extractor["threshold"], extractor["max_true_pixels"])
+    pattern = measured if guide is None else noise_autocovariance(guide, **how)
+    rings = RINGS["extractor" if guide is None else "stage1"]
+    rings = {name: best if extractor[name] is None else extractor[name] for name, best in rings.items()}
+    return ring_mask(pattern.values, **rings, max_true_pixels=extractor["max_true_pixels"])
+
+
+def _square(mask):
+    """Return a mask with a border of False that makes it as wide as it is high, 3 pixels at least."""
+    side = max(3, *mask.shape)
+    return np.pad(mask, [((side - length) // 2,) * 2 for length in mask.shape])
+
+
+def _second_stage(result, parts, callbacks):
+    """Train stage 2 on the original images if there is structured noise, and compare it with stage 1."""
+    options = result.settings["stage2"]
+    if result.mask.sum() == 1:
+        needless = "the noise is independent between pixels, so stage 2 is not needed"
+        if result.stage1 is not None:
+            result.messages.append(f"{needless}: the images are denoised by stage 1 alone")
+            return
+        result.messages.append(f"{needless}: without stage 1, it was trained as plain Noise2Void")
+    if options["method"] == "recorrupted" and result.covariance is None:
+        raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
+    if options["method"] == "recorrupted":
+        structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
+        structure |= dict(shot=result.shot, strategy=None)
+    else:
+        structure = dict(struct_mask=result.mask)
+        if is_compact(result.mask):
+            result.messages.append(
+                "the noise is compact (correlated in all directions): hiding it hides most of what a pixel could be "
+                "predicted from; stage2's method = 'recorrupted' hides nothing"
+            )
+    result.stage2 = _train_stage("stage2", parts, result.settings, callbacks, **structure)
+
+
+def _predict(result, images):
+    """Denoise the images with each stage that ran."""
+    for name in ("1", "2"):
+        denoiser = getattr(result, f"stage{name}")
+        if denoiser is not None:
+            clean = denoiser.predict(images.stack, tta=result.settings["tta"])
+            setattr(result, f"denoised{name}", from_stack(clean, images.like))
+            result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items() if values}
+
+
+def _better(result, stack):
+    """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
+    stages = {"stage1": result.stage1, "stage2": result.stage2}
+    stages = {name: denoiser for name, denoiser in stages.items() if denoiser is not None}
+    some, errors = stack[:: -(-len(stack) // FEW_PAGES)], {}
+    if result.covariance is not None:
+        errors = {
+            name: recorrupted_error(denoiser, some, result.covariance, result.shot) for name, denoiser in stages.items()
+        }
+        result.metrics["recorrupted_error"] = errors
+    if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
+        return list(stages)[-1]
+    advice = "'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "'structn2v', or train longer"
+    result.messages.append(
+        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
+        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try stage2's method = {advice}"
+    )
+    return "stage1"
+
+
+@contextlib.contextmanager
+def _told(what, settings):
+    """Print a line: what is being done, at once, and how long it took, afterwards."""
+    start = time.perf_counter()
+    if not settings["quiet"]:
+        print(f"{what} ...", end=" ", flush=True)
+    yield
+    if not settings["quiet"]:
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+
+
+def _in_words(stage, config):
+    """Say what a stage will do, and when it ends at the latest."""
+    hidden = 1 if config.struct_mask is None else np.sum(config.struct_mask)
+    task = "Noise2Void" if hidden == 1 else f"structN2V, {hidden} pixels hidden together"
+    task = task if config.covariance is None else "recorrupted training"
+    seconds = f" or {config.max_seconds:g} s" if config.max_seconds else ""
+    return f"stage {stage[-1]}: {task}, at most {config.max_epochs * config.steps_per_epoch} steps{seconds}"

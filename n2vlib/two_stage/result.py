@@ -1,0 +1,83 @@
+"""What a two-stage run returns, and its folder: models, mask, settings, metrics, and the denoised images."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from matplotlib.figure import Figure
+
+from ..images.writing import tiff_keywords, written_beside
+from ..learning.denoiser import Denoiser
+from ..show.figures import STRUCTURE_SIZE, structure, to_png
+
+
+@dataclasses.dataclass
+class TwoStageResult:
+    """What `run_two_stage` returns.
+
+    stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
+    the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
+    channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
+    shot: what photons add to the covariance, (gain, dark) of each channel (see N2VConfig), or None.
+    denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
+    each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
+    settings: all of them, defaults included. folder: where the files are, or None.
+    """
+
+    stage1: Denoiser | None = None
+    stage2: Denoiser | None = None
+    mask: np.ndarray | None = None
+    autocorrelation: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    shot: list | None = None
+    denoised: np.ndarray | None = None
+    denoised1: np.ndarray | None = None
+    denoised2: np.ndarray | None = None
+    messages: list = dataclasses.field(default_factory=list)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
+    folder: Path | None = None
+
+    def __str__(self):
+        return "\n".join([f"denoised by {self.metrics.get('denoised_by', 'no stage')}", *self.messages])
+
+
+def make_folder(path):
+    """Make the folder of a run, before hours of training; raise OSError, in one sentence, if that is not possible."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"output_dir = {path} cannot be a folder ({error.strerror}): choose another place") from error
+
+
+def write_run(result, files):
+    """Write models, mask, settings, metrics and denoised images of a TwoStageResult to settings["output_dir"].
+
+    files: the names of the denoised images, and how many of them each holds. Each file is written whole or not at all.
+    Returns the folder. Raises OSError for a full disk.
+    """
+    folder = Path(result.settings["output_dir"])
+    for name in ("stage1", "stage2"):
+        if getattr(result, name) is not None:
+            getattr(result, name).save(folder / f"{name}.pt")
+    if result.mask is not None:
+        with written_beside(folder / "mask.npy") as file:
+            np.save(file, result.mask)
+        figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
+        with written_beside(folder / "mask.png") as file:
+            file.write(to_png(structure(result.autocorrelation, result.mask, figure)))
+    notes = {"config.json": result.settings, "metrics.json": result.metrics | dict(messages=result.messages)}
+    for name, values in notes.items():
+        text = json.dumps(values, indent=2, default=str if name == "config.json" else None)  # a setting may be a path
+        with written_beside(folder / name) as file:
+            file.write(text.encode())
+    channels = len((result.stage1 or result.stage2).mean)
+    stack, start = result.denoised.reshape(-1, channels, *result.denoised.shape[-2:]), 0
+    for name, count in files:
+        part = stack[start : start + count].astype(np.float32)
+        with written_beside(folder / f"{name}.tif") as file:
+            tifffile.imwrite(file, part, **tiff_keywords(part.shape, part.dtype))
+        start += count
+    return folder

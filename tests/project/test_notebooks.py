@@ -1,0 +1,210 @@
+"""The committed notebooks: executed, clean, small enough to read, and using all of n2vlib.
+
+That they run is tested by nbval (`pytest` collects the notebooks too, see pyproject.toml).
+"""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from check_notebooks import main, problems
+
+import n2vlib
+
+ROOT = Path(__file__).parents[2]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
+
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def syntax_tree(path):
+    """Parse all code of a notebook, without the lines that are IPython's own (%pip)."""
+    lines = "\n".join(cell.source for cell in code_cells(path)).splitlines()
+    code = "\n".join(line.replace("%pip", "pass  #") for line in lines)
+    return compile(code, path.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_there_are_notebooks():
+    assert [path.name for path in PATHS][:1] == ["00_from_perceptron_to_unet.ipynb"]
+    numbers = [path.name.split("_")[0] for path in PATHS]
+    assert len(set(numbers)) == len(numbers), "the order on screen is the order of the course"
+
+
+@every_notebook
+def test_committed_notebook_was_run_and_renders_everywhere(path):
+    assert problems(path) == []
+
+
+def unrun(notebook):
+    notebook.cells[1].execution_count = None
+
+
+def skipped(notebook):
+    for cell in notebook.cells:
+        if cell.get("execution_count", 0) > 3:
+            cell.execution_count += 1
+
+
+def failed(notebook):
+    notebook.cells[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+
+
+def warned(notebook):
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning")]
+
+
+def empty(notebook):
+    notebook.cells[1].source = " "
+
+
+def with_widgets(notebook):
+    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+
+
+def timed(notebook):
+    notebook.cells[1].metadata["tags"] = ["nbval-check-output"]
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="stage 1 ... 4 s\n")]
+
+
+def other_kernel(notebook):
+    notebook.metadata.kernelspec.name = "my_environment"
+
+
+def large(notebook):
+    notebook.cells[0].source += "x" * 2_000_000
+
+
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (unrun, "not run in order"),
+        (skipped, "not run in order"),
+        (failed, "ended with an error"),
+        (warned, "warnings"),
+        (empty, "empty code cell"),
+        (with_widgets, "state of widgets"),
+        (timed, "prints seconds"),
+        (other_kernel, "my_environment"),
+        (large, "bytes, over"),
+    ],
+)
+def test_the_guard_refuses(damage, word, tmp_path, capsys):
+    notebook = read(PATHS[0])
+    damage(notebook)
+    nbformat.write(notebook, tmp_path / "x.ipynb")
+    assert main([tmp_path / "x.ipynb"]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{tmp_path / 'x.ipynb'}: ") and word in line
+
+
+def test_the_guard_refuses_what_is_no_notebook(tmp_path, capsys):
+    (tmp_path / "x.ipynb").write_text("<<<<<<< half a merge")
+    assert main([tmp_path / "x.ipynb"]) == 1 and "not a valid notebook" in capsys.readouterr().out
+
+
+@every_notebook
+def test_notebook_can_be_read_in_class(path):
+    notebook = read(path)
+    kinds = [cell.cell_type for cell in notebook.cells]
+    assert 20 <= len(kinds) <= 40
+    assert "codecode" not in "".join(kinds), "prose between any two code cells"
+    for cell in code_cells(path):
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= 20, cell.source
+    assert all("slide_type" in cell.metadata.get("slideshow", {}) for cell in notebook.cells)
+
+
+@every_notebook
+def test_notebook_opens_with_badge_goals_set_up_and_settings(path):
+    title, set_up, _, settings = read(path).cells[:4]
+    slug = REPOSITORY.removeprefix("https://github.com/")
+    badge = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}"
+    assert badge in title.source and "You will learn" in title.source and "Time" in title.source
+    assert "google.colab" in set_up.source and f"git+{REPOSITORY}" in set_up.source
+    assert "--no-deps" in set_up.source, "Colab's torch and numpy must stay as they are"
+    assert "N2VLIB_MODE" in settings.source
+
+
+def public(module):
+    """Return the names that a room, or n2vlib itself, hands on."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    return {name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
+
+
+ROOMS = [getattr(n2vlib, name) for name in ("images", "noise", "learning", "datasets", "show", "two_stage")]
+
+
+def test_every_public_name_of_the_library_is_used_by_a_notebook():
+    trees = [syntax_tree(path) for path in PATHS]
+    used = {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used |= {
+        name.name
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    for room in ROOMS:
+        assert public(room) - used == set()
+    assert public(n2vlib) - {room.__name__.rpartition(".")[2] for room in ROOMS} <= set().union(*map(public, ROOMS))
+    assert len(public(n2vlib)) - len(ROOMS) <= 25
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_every_public_function_has_an_example(room):
+    functions = [getattr(room, name) for name in public(room)]
+    assert [f.__name__ for f in functions if callable(f) and ">>> " not in (f.__doc__ or "")] == []
+
+
+def test_no_function_of_the_library_is_dead():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "n2vlib").rglob("*.py")]
+    defined = {node.name for tree in trees for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    used = set().union(*map(public, ROOMS))
+    for tree in trees:
+        for node in ast.walk(tree):
+            used |= {node.id} if isinstance(node, ast.Name) else set()
+    assert defined - used == set()
+
+
+def test_no_function_is_defined_in_two_notebooks():
+    seen = {}
+    for path in PATHS:
+        for node in ast.walk(syntax_tree(path)):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                assert seen.setdefault(node.name, path) == path, f"{node.name}: move it to n2vlib"
+
+
+WEB = re.compile(r"https://[a-z0-9.-]+\.[a-z]{2,}(/\S*)?")
+PAPER = re.compile(r"https://(arxiv\.org/abs/\d{4}\.\d{4,5}|doi\.org/10\.\d{4,9}/\S+)")
+
+
+@every_notebook
+def test_links_and_references_have_the_right_form(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    text = re.sub(r"`[^`]*`|<code>.*?</code>", "", text)
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "badge", text)
+    links = re.findall(r"\[([^\]]+)\]\(([^)\s]+)\)", text)
+    links += [(name, target) for target, name in re.findall(r'<a href="([^"]+)">([^<]+)</a>', text)]
+    for name, target in links:
+        if target.endswith(".ipynb") and "://" not in target:
+            assert (path.parent / target).is_file(), f"{name}: no notebook {target}"
+        else:
+            assert WEB.fullmatch(target), f"{name}: {target}"
+            if "arxiv.org" in target or "doi.org" in target:
+                assert PAPER.fullmatch(target), f"{name}: {target} is no address of a paper"
+    bare = re.findall(r"""(?<![("])https?://\S+""", text)
+    assert not bare, "make it a link with a name"
+    (references,) = re.findall(r"\*\*References\*\* (.+)", text)
+    for reference in references.rstrip(".").split(" · "):
+        assert re.search(r"\b(1[89]|20)\d\d\b", reference), f"no year: {reference}"
