@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean
+.PHONY: help setup demo lab test test-notebooks test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
@@ -16,10 +16,14 @@ demo: setup  ## denoise a photograph: run notebook 01 without a browser (about t
 lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
 
-test: setup  ## run the tests, the notebooks among them
+# In smoke mode each notebook takes seconds: the same cells and assertions as in quick mode, shorter trainings.
+test: setup  ## run the tests, the notebooks among them (about six minutes)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} $(PY) -m pytest
+	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-smoke} $(PY) -m pytest
+
+test-notebooks: setup  ## run the notebooks in quick mode, as students do (ten minutes)
+	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-quick} $(PY) -m pytest notebooks
 
 # playwright's version stands in pyproject.toml; nothing but these tests needs it. Without it they are skipped.
 test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium; without one, skipped)

@@ -14,8 +14,10 @@ import n2vlib
 from n2vlib.learning.network import build_network
 
 # Every example is drawn from a fixed seed, and none is timed: the same tests on any machine, every time.
-hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None, database=None, max_examples=40)
-hypothesis.settings.load_profile("seeded")
+SEEDED = dict(derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("quick", **SEEDED, max_examples=10)
+hypothesis.settings.register_profile("thorough", **SEEDED, max_examples=40)  # what .ci/run asks for
+hypothesis.settings.load_profile(os.environ.get("N2VLIB_TESTS", "quick"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

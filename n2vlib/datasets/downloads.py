@@ -1,10 +1,11 @@
-"""Downloads that go on where they were cut off, and are kept only if their checksum is right."""
+"""Files from the network: the JUMP stack, and downloads that go on where they were cut off, kept only if right."""
 
 import os
 from pathlib import Path
 
 import pooch
 import requests
+from pooch.hashes import hash_matches
 from tqdm.auto import tqdm
 
 FILES = pooch.create(
@@ -24,6 +25,30 @@ CHUNK = 2**16  # bytes; what a cut leaves of a chunk is lost
 TIMEOUT = (5, 20)  # seconds to connect, and without a byte
 
 
+def jump_stack():
+    """Return the path of the noisy JUMP Cell Painting hyperstack, TCYX (517, 4, 540, 540), 1.2 GB.
+
+    From the AI4Life denoising challenge 2024. Looked for in the folder that N2VLIB_DATA names, as noisy.tiff or
+    jump_noisy.tiff there or in its subfolder jump; without the variable it is downloaded once.
+    Raises FileNotFoundError for a folder without it, ConnectionError without network.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from unittest.mock import patch
+    >>> with TemporaryDirectory() as folder, patch.dict(os.environ, N2VLIB_DATA=folder):
+    ...     Path(folder, "noisy.tiff").touch()
+    ...     jump_stack().name
+    'noisy.tiff'
+    """
+    folder = os.environ.get("N2VLIB_DATA")
+    if not folder:
+        return fetch("jump_noisy.tiff")
+    names = [Path(folder) / sub / name for sub in ("", "jump") for name in ("noisy.tiff", "jump_noisy.tiff")]
+    found = [path for path in names if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"N2VLIB_DATA={folder} holds no noisy.tiff, neither there nor in its subfolder jump")
+    return found[0]
+
+
 def fetch(name):
     """Return the path of a file of the registry in the cache folder, downloaded if it is not there.
 
@@ -36,7 +61,8 @@ def fetch(name):
     unknown = FILES.registry[name] is None
     if unknown and record.exists():
         FILES.registry[name] = record.read_text()
-    if os.environ.get("N2VLIB_DOWNLOAD") == "0" and not _is_right(path, FILES.registry[name]):
+    forbidden = os.environ.get("N2VLIB_DOWNLOAD") == "0"
+    if forbidden and not (path.exists() and hash_matches(path, FILES.registry[name])):
         raise ConnectionError(
             f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
         )
@@ -55,11 +81,6 @@ def fetch(name):
             f"{FILES.get_url(name)} cannot be downloaded ({type(error).__name__}): check the network and "
             "call again, it goes on where it stopped; or put the file into the folder that N2VLIB_DATA names"
         ) from error
-
-
-def _is_right(path, checksum):
-    """Return whether a file is there, with the checksum "sha256:..." if one is known."""
-    return path.exists() and (checksum is None or checksum == f"sha256:{pooch.file_hash(path)}")
 
 
 def _download(url, output_file, registry):
@@ -83,27 +104,9 @@ def _download(url, output_file, registry):
         have = have if resumed else 0  # a server that knows no ranges sends everything
         size = have + int(answer.headers.get("Content-Length", 0))
         with open(part, "ab" if resumed else "wb") as file:
-            with tqdm(total=size or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
+            with tqdm.wrapattr(file, "write", size or None, initial=have, desc=part.stem) as counted:
                 for chunk in answer.iter_content(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
+                    counted.write(chunk)
     if part.stat().st_size < size:
         raise requests.ConnectionError(f"{url} ended after {part.stat().st_size} of {size} bytes")
     os.replace(part, output_file)
-
-
-def jump_stack():
-    """Return the path of the noisy JUMP Cell Painting hyperstack, TCYX (517, 4, 540, 540), 1.2 GB.
-
-    From the AI4Life denoising challenge 2024. Looked for in the folder that N2VLIB_DATA names, as noisy.tiff or
-    jump_noisy.tiff there or in its subfolder jump; without the variable it is downloaded once.
-    Raises FileNotFoundError for a folder without it, ConnectionError without network.
-    """
-    folder = os.environ.get("N2VLIB_DATA")
-    if not folder:
-        return fetch("jump_noisy.tiff")
-    names = [Path(folder) / sub / name for sub in ("", "jump") for name in ("noisy.tiff", "jump_noisy.tiff")]
-    found = [path for path in names if path.is_file()]
-    if not found:
-        raise FileNotFoundError(f"N2VLIB_DATA={folder} holds no noisy.tiff, neither there nor in its subfolder jump")
-    return found[0]

@@ -1,7 +1,7 @@
-"""Images that look like Cell Painting, with the truth kept: for a lesson without a download.
+"""Painted images with the truth kept, for a lesson without a download: cells to denoise, shapes to classify.
 
-Four stains of the same cells, each with structures of its own: nuclei, cytoplasm, actin fibres,
-mitochondria. Made of smooth random fields; no real image is in them.
+The cells look like Cell Painting: four stains of the same cells, each with structures of its own: nuclei, cytoplasm,
+actin fibres, mitochondria. Made of smooth random fields; no real image is in them.
 """
 
 import numpy as np
@@ -19,12 +19,40 @@ def painted_cells(count, side=540, seed=0):
 
     clean: expected photons, float32 (4, side, side), channels as in CHANNELS. noisy: the same as a camera
     counts it: Poisson noise of the photons plus Gaussian read noise, float32, not clipped.
+
+    >>> clean, noisy = next(painted_cells(1, side=64))
+    >>> noisy.shape, round(float(np.var(noisy - clean) / np.mean(clean + READ_NOISE**2)), 1)
+    ((4, 64, 64), 1.0)
     """
     for image in range(count):
         rng = np.random.default_rng([seed, image])
         clean = np.stack(_stains(side, rng)).astype(np.float32) * PHOTONS + BACKGROUND
         noisy = rng.poisson(clean) + rng.normal(0, READ_NOISE, clean.shape)
         yield clean, noisy.astype(np.float32)
+
+
+def painted_shapes(count, rows=1, columns=1, side=32, seed=0):
+    """Return small noisy pictures to classify and to segment, and which pixel is what.
+
+    Each picture is a grid of squares of `side` pixels; each square is empty (0), or holds a disc (1), a ring (2) or a
+    bar (3), of random size and place. Returns images (count, 1, side * rows, side * columns), float32, brightness 0
+    to 1 plus Gaussian noise of 0.3, and the kind of each pixel (count, side * rows, side * columns), int64.
+
+    >>> images, kinds = painted_shapes(10, rows=1, columns=3)
+    >>> images.shape, kinds.shape, np.unique(kinds).tolist()
+    ((10, 1, 32, 96), (10, 32, 96), [0, 1, 2, 3])
+    """
+    rng = np.random.default_rng(seed)
+    grid = (count, rows, columns, 1, 1)
+    kind, radius, angle = rng.integers(0, 4, grid), rng.uniform(6, 9, grid), rng.uniform(0, np.pi, grid)
+    y, x = np.mgrid[:side, :side][:, None, None, None] - rng.uniform(11, side - 12, (2, *grid))
+    distance = np.hypot(y, x)
+    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    shapes = [distance < radius, abs(distance - radius) < 1.5, (abs(along) < radius) & (abs(across) < 2)]
+    kinds = sum((kind == number) * shape * number for number, shape in enumerate(shapes, start=1))
+    kinds = kinds.swapaxes(2, 3).reshape(count, side * rows, side * columns)
+    images = (kinds > 0) + rng.normal(0, 0.3, kinds.shape)
+    return images[:, None].astype(np.float32), kinds
 
 
 def _stains(side, rng):
@@ -84,23 +112,3 @@ def _field(side, width, rng):
 def _edge(depth, width):
     """Return a soft step from 0 (depth below 0) to 1, `width` pixels wide."""
     return 1 / (1 + np.exp(-np.clip(depth / width * 2, -30, 30)))
-
-
-def painted_shapes(count, rows=1, columns=1, side=32, seed=0):
-    """Return small noisy pictures to classify and to segment, and which pixel is what.
-
-    Each picture is a grid of squares of `side` pixels; each square is empty (0), or holds a disc (1), a ring (2) or a
-    bar (3), of random size and place. Returns images (count, 1, side * rows, side * columns), float32, brightness 0
-    to 1 plus Gaussian noise of 0.3, and the kind of each pixel (count, side * rows, side * columns), int64.
-    """
-    rng = np.random.default_rng(seed)
-    grid = (count, rows, columns, 1, 1)
-    kind, radius, angle = rng.integers(0, 4, grid), rng.uniform(6, 9, grid), rng.uniform(0, np.pi, grid)
-    y, x = np.mgrid[:side, :side][:, None, None, None] - rng.uniform(11, side - 12, (2, *grid))
-    distance = np.hypot(y, x)
-    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    shapes = [distance < radius, abs(distance - radius) < 1.5, (abs(along) < radius) & (abs(across) < 2)]
-    kinds = sum((kind == number) * shape * number for number, shape in enumerate(shapes, start=1))
-    kinds = kinds.swapaxes(2, 3).reshape(count, side * rows, side * columns)
-    images = (kinds > 0) + rng.normal(0, 0.3, kinds.shape)
-    return images[:, None].astype(np.float32), kinds

@@ -1,8 +1,7 @@
 """Photographs with noise: BSD68, the benchmark of the Noise2Void paper, and those of scikit-image in its place.
 
-BSD68 is found in a folder, or downloaded once and checked.
-
-Three layouts of it are read, from a folder or straight out of a zip file (nothing is unpacked):
+BSD68 is found in a folder, or downloaded once and checked. Three layouts of it are read, from a folder or straight
+out of a zip file (nothing is unpacked):
 train/*.tiff, val/*.tiff, test/images/*.tiff, test/gt/*.tiff (the authors' archive);
 train/*.npy, val/*.npy, test/*.npy (their older archive); train400/*.png, test68/*.png (clean).
 """
@@ -21,6 +20,8 @@ import numpy as np
 import skimage.data
 import skimage.io
 import tifffile
+from skimage.io.collection import alphanumeric_key
+from skimage.util import view_as_windows
 
 from .downloads import fetch
 
@@ -51,6 +52,12 @@ def bsd68(seed=0):
     Returns NoisyImages. Of the training images only noisy ones are handed on.
     Raises FileNotFoundError for a folder without BSD68, ConnectionError without network,
     ValueError for damaged or incomplete data.
+
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, N2VLIB_DATA="nowhere"):
+    ...     bsd68()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: N2VLIB_DATA=nowhere holds no BSD68: it needs train400/*.png and test68/*.png, or BSD68...
     """
     place, layout = _find()
     with _one_sentence(place):
@@ -65,6 +72,10 @@ def bsd68_test_image(number=5):
     number: 1 to 68. Found or downloaded as in `bsd68`; the PNGs (test68/test005.png) and the
     authors' archive number the images differently.
     Raises ValueError for a wrong number, and what `bsd68` raises.
+
+    >>> bsd68_test_image(69)
+    Traceback (most recent call last):
+    ValueError: number = 69 is not possible: BSD68 has the test images 1 to 68
     """
     if number not in range(1, 69):
         raise ValueError(f"number = {number} is not possible: BSD68 has the test images 1 to 68")
@@ -77,18 +88,42 @@ def bsd68_test_image(number=5):
         return _read_image(_files(place / "test" / "gt", 68)[number - 1])
 
 
+def sample_photographs(seed=0):
+    """Return photographs that ship in scikit-image with BSD68's noise, for a lesson without BSD68.
+
+    The test photographs are not among the training ones. Returns NoisyImages.
+
+    >>> images = sample_photographs()
+    >>> images.train.shape, len(images.noisy), round(float(np.std(images.noisy[0] - images.clean[0])))
+    ((22, 180, 180), 3, 25)
+    """
+    train = ["camera", "astronaut", "rocket", "brick", "grass", "gravel"]
+    test = ["chelsea", "coffee", "coins"]
+    colours = {name: np.atleast_3d(getattr(skimage.data, name)()) for name in train + test}
+    grey = {name: photograph.mean(axis=-1).astype(np.float32) for name, photograph in colours.items()}
+    rng = np.random.default_rng(seed)
+    pieces = np.concatenate([view_as_windows(grey[name], 180, step=180).reshape(-1, 180, 180) for name in train])
+    pieces = add_noise(pieces[rng.permutation(len(pieces))], rng)
+    clean = [grey[name][:300, :384] for name in test]
+    noisy = [add_noise(image, rng) for image in clean]
+    return NoisyImages(pieces[4:], pieces[:4], noisy, clean, "photographs of scikit-image (these are NOT BSD68)")
+
+
+def add_noise(clean, rng):
+    """Add the benchmark's noise to clean images, neither clipped nor rounded; returns float32."""
+    return (clean + rng.normal(0, SIGMA, clean.shape)).astype(np.float32)
+
+
 def _find():
     """Return where BSD68 is, a Path or zipfile.Path, and the name of its layout."""
     folder = os.environ.get("N2VLIB_DATA")
-    if not folder:
-        return _recognise([_open_zip(fetch(ARCHIVE))], ARCHIVE)
-    top = Path(folder)
-    folders = [top, *sorted(top.glob("*/")), *sorted(top.glob("*/*/"))]
-    zips = (_open_zip(path) for path in sorted(top.glob("BSD68*.zip")))  # opened only if no folder will do
-    return _recognise(itertools.chain(folders, zips), f"N2VLIB_DATA={folder}")
-
-
-def _recognise(places, name):
+    if folder:
+        top, name = Path(folder), f"N2VLIB_DATA={folder}"
+        folders = [top, *sorted(top.glob("*/")), *sorted(top.glob("*/*/"))]
+        zips = map(_open_zip, sorted(top.glob("BSD68*.zip")))  # opened only if no folder will do
+        places = itertools.chain(folders, zips)
+    else:
+        places, name = [_open_zip(fetch(ARCHIVE))], ARCHIVE
     marks = {"png": "test68", "tiff": "test/gt", "npy": "test/bsd68_groundtruth.npy"}
     for place in places:
         for layout, mark in marks.items():
@@ -165,12 +200,7 @@ def _files(folder, count=None, suffix=".tiff"):
     files = [file for file in folder.iterdir() if file.name.endswith((suffix, suffix.replace("ff", "f")))]
     if not files or (count and len(files) != count):
         raise FileNotFoundError(f"{folder} holds {len(files)} {suffix} files instead of {count or 'some'}")
-    return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in _parts(file.name)])
-
-
-def _parts(name):
-    """Split "image_12.tiff" into ("image_", "12", ".tiff"), so that 2 comes before 12."""
-    return re.split(r"(\d+)", name)
+    return sorted(files, key=lambda file: alphanumeric_key(file.name))  # 2 comes before 12
 
 
 def _read_image(file):
@@ -206,34 +236,3 @@ class ArraysOnly(pickle.Unpickler):
         if from_numpy or (module, name) == ("_codecs", "encode"):  # text to bytes: how older numpy stored numbers
             return super().find_class(module, name)
         raise ValueError(f"a .npy file asks for {module}.{name}, which no array of numbers needs: do not use this file")
-
-
-def add_noise(clean, rng):
-    """Add the benchmark's noise to clean images, neither clipped nor rounded; returns float32."""
-    return (clean + rng.normal(0, SIGMA, clean.shape)).astype(np.float32)
-
-
-def sample_photographs(seed=0):
-    """Return photographs that ship in scikit-image with BSD68's noise, for a lesson without BSD68.
-
-    The test photographs are not among the training ones. Returns NoisyImages.
-    """
-    train = ["camera", "astronaut", "rocket", "brick", "grass", "gravel"]
-    test = ["chelsea", "coffee", "coins"]
-    photographs = {name: _grey(getattr(skimage.data, name)()) for name in train + test}
-    rng = np.random.default_rng(seed)
-    pieces = np.stack([piece for name in train for piece in _pieces(photographs[name], 180)])
-    pieces = add_noise(pieces[rng.permutation(len(pieces))], rng)
-    clean = [photographs[name][:300, :384] for name in test]
-    noisy = [add_noise(image, rng) for image in clean]
-    return NoisyImages(pieces[4:], pieces[:4], noisy, clean, "photographs of scikit-image (these are NOT BSD68)")
-
-
-def _grey(image):
-    return (image[..., :3].mean(axis=-1) if image.ndim == 3 else image).astype(np.float32)
-
-
-def _pieces(image, side):
-    """Cut an image into squares of `side` pixels."""
-    rows, columns = image.shape[0] // side, image.shape[1] // side
-    return [image[r * side : (r + 1) * side, c * side : (c + 1) * side] for r in range(rows) for c in range(columns)]

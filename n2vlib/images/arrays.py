@@ -35,7 +35,14 @@ def to_stack(image, channel_axis=None):
     if image.size == 0:
         raise ValueError(f"the image is empty, its shape is {image.shape}: check how it was cut or loaded")
     if channel_axis is not None:
-        return _stack_with_channels(image, channel_axis)
+        axis = channel_axis if isinstance(channel_axis, (int, np.integer)) else image.ndim  # which is refused
+        if image.ndim not in (3, 4) or not -image.ndim <= axis < image.ndim:
+            raise ValueError(
+                f"channel_axis={channel_axis} does not fit an image of shape {image.shape}: "
+                "use (Y, X, C) or (N, Y, X, C), the channels at any place"
+            )
+        image = np.moveaxis(image, channel_axis, -3)
+        return image[None] if image.ndim == 3 else image
     looks_rgb = image.ndim in (3, 4) and image.shape[-1] in (3, 4) and min(image.shape[-3:-1]) > 4
     if looks_rgb:
         raise ValueError(
@@ -48,17 +55,6 @@ def to_stack(image, channel_axis=None):
     if image.ndim == 4:
         return image
     return image[None, None] if image.ndim == 2 else image[:, None]
-
-
-def _stack_with_channels(image, channel_axis):
-    axis = channel_axis if isinstance(channel_axis, (int, np.integer)) else image.ndim  # which is refused
-    if image.ndim not in (3, 4) or not -image.ndim <= axis < image.ndim:
-        raise ValueError(
-            f"channel_axis={channel_axis} does not fit an image of shape {image.shape}: "
-            "use (Y, X, C) or (N, Y, X, C), the channels at any place"
-        )
-    image = np.moveaxis(image, channel_axis, -3)
-    return image[None] if image.ndim == 3 else image
 
 
 def from_stack(stack, like, channel_axis=None):
@@ -77,8 +73,8 @@ def check_values(stack, name="the image"):
     for n, page in enumerate(stack):  # page by page: a mask of a whole stack could fill the memory
         bad = ~(np.abs(page) <= limit)
         if bad.any():
-            count += int(bad.sum())
-            first = first or (n, *(int(i) for i in np.argwhere(bad)[0]))
+            count += bad.sum()
+            first = first or (n, *np.argwhere(bad)[0])
     if count:
         n, c, y, x = first
         raise ValueError(
@@ -115,7 +111,7 @@ def turns_that_keep(structure):
     square = structure.shape[-2] == structure.shape[-1]
     fits = [t for t in TURNS if square or not t[2]]
     kept = [t for t in fits if np.abs(turn(structure, *t) - structure).max() <= allowed]
-    return tuple(kept if len(kept) in (2, 4, 8) else [t for t in TURNS if t in ((0, 0, 0), (1, 1, 0))])
+    return tuple(kept) if len(kept) in (2, 4, 8) else ((0, 0, 0), (1, 1, 0))
 
 
 def symmetrised(covariance):

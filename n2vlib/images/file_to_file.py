@@ -11,7 +11,7 @@ import tifffile
 from tqdm.auto import tqdm
 
 from .arrays import check_values
-from .stacks import PHENIX, read_stack
+from .stacks import plate_files, read_stack
 from .writing import tiff_keywords
 
 try:
@@ -36,6 +36,14 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     Raises ValueError for what `read_stack` or the model refuse, or a target that will not do, before
     anything is written; OSError for a full disk, a file that does not read back as it was written, or a
     second run on the same target.
+
+    >>> import tempfile
+    >>> from n2vlib import load_pretrained
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/noisy.tif", np.ones((2, 32, 32), "uint8"), metadata={"axes": "TYX"})
+    ...     clean = denoise_file(load_pretrained("bsd68_n2v2"), f"{folder}/noisy.tif", f"{folder}/clean.tif")
+    ...     tifffile.imread(clean).shape
+    (2, 32, 32)
     """
     source, target = Path(source), Path(target)
     stack, _ = read_stack(source, axes)
@@ -125,8 +133,7 @@ def _key(denoiser, source, settings):
     """Return a number, in hexadecimal, that only the same model, source and settings have."""
     content = denoiser.content()
     model = [content[name] for name in ("config", "mean", "std", "noise", "leak")]
-    plate = sorted(source.iterdir()) if source.is_dir() else []
-    files = [file for file in plate if PHENIX.fullmatch(file.name)] or [source]
+    files = plate_files(source) if source.is_dir() else [source]
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     digest = hashlib.sha256(repr((FORMAT, settings, model, stats)).encode())
     for name, tensor in content["weights"].items():

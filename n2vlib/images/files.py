@@ -9,7 +9,7 @@ import skimage.io
 import tifffile
 
 from .arrays import check_values, to_stack
-from .stacks import PHENIX, read_stack
+from .stacks import plate_files, read_stack
 
 SHIPPED = ("astronaut", "brick", "camera", "coins", "grass", "gravel", "moon", "page", "text")  # with scikit-image
 SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -22,11 +22,21 @@ def load_image(source, channel_axis=None):
     grey unless channel_axis names their channels. Returns an array as stored (no rescaling), or
     float32 in 0..255 where colours were averaged.
     Raises FileNotFoundError for neither, ValueError for a file that cannot be read.
+
+    >>> load_image("astronaut").shape, load_image("astronaut", channel_axis=-1).shape
+    ((512, 512), (512, 512, 3))
     """
     path = Path(source)
     if path.is_file():
-        image = _read_file(path)
-    elif str(source) in ("astronaut", "brick", "camera", "coins", "grass", "gravel", "moon", "page", "text"):
+        try:
+            reader = tifffile if path.suffix.lower() in (".tif", ".tiff") else skimage.io
+            image = reader.imread(path)
+        except Exception as error:  # each reader has its own kinds of failure: one sentence for all
+            reason = str(error).split("\n")[0]
+            raise ValueError(
+                f"{path} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG?"
+            ) from error
+    elif str(source) in SHIPPED:
         image = getattr(skimage.data, str(source))()
     else:
         raise FileNotFoundError(
@@ -35,18 +45,6 @@ def load_image(source, channel_axis=None):
     if channel_axis is None and image.ndim == 3 and image.shape[-1] in (3, 4):
         image = image[..., :3].mean(axis=-1).astype(np.float32)
     return image
-
-
-def _read_file(path):
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return tifffile.imread(path)
-        return skimage.io.imread(path)
-    except Exception as error:  # each reader has its own kinds of failure: one sentence for all
-        reason = str(error).split("\n")[0]
-        raise ValueError(
-            f"{path} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG?"
-        ) from error
 
 
 class Images(NamedTuple):
@@ -69,29 +67,24 @@ def read_images(source, axes=None):
         check_values(stack)
         return Images(stack, np.asanyarray(source), [("denoised", len(stack))])
     path = Path(source)
-    if path.is_dir() and not any(PHENIX.fullmatch(file.name) for file in path.iterdir()):
+    if not path.exists():
+        raise FileNotFoundError(f"no file or folder {path}: check the path")
+    files, stacks = [path], []
+    if path.is_dir() and not plate_files(path):
         files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
         if not files:
             raise FileNotFoundError(f"folder {path} holds no image: TIFF, PNG or JPEG files are read")
-        stacks = [_read(file, axes) for file in files]
-    elif path.exists():
-        files, stacks = [path], [_read(path, axes)]
-    else:
-        raise FileNotFoundError(f"no file or folder {path}: check the path")
-    for file, stack in zip(files, stacks):
-        if stack.shape[1:] != stacks[0].shape[1:]:
+    for file in files:
+        is_stack = file.is_dir() or file.suffix.lower() in (".tif", ".tiff")
+        stack = read_stack(file, axes)[0] if is_stack else to_stack(load_image(file))
+        if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(
                 f"{file.name} has (channels, Y, X) = {stack.shape[1:]} and {files[0].name} has {stacks[0].shape[1:]}: "
                 "put images of one size in a folder"
             )
         check_values(stack, file.name)
+        stacks.append(stack)
     stack = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
     like = stack if stack.shape[1] > 1 else stack[:, 0]
     like = like[0] if not path.is_dir() and len(stack) == 1 else like
     return Images(stack, like, [(f"{file.stem}_denoised", len(part)) for file, part in zip(files, stacks)])
-
-
-def _read(file, axes):
-    if file.is_dir() or file.suffix.lower() in (".tif", ".tiff"):
-        return read_stack(file, axes)[0]
-    return to_stack(load_image(file))

@@ -31,6 +31,12 @@ def read_stack(path, axes=None):
     their source, as in "TCYX (ImageJ)".
     Raises FileNotFoundError, ValueError for a damaged file, an RGB photograph, unknown or wrong axes,
     or OSError if the temporary file finds no room.
+
+    >>> import tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(f"{folder}/cells.tif", np.zeros((5, 4, 2, 8, 8), "uint8"), metadata={"axes": "TZCYX"})
+    ...     read_stack(f"{folder}/cells.tif")[0].shape
+    (20, 2, 8, 8)
     """
     path = Path(path)
     if path.is_dir():
@@ -158,16 +164,20 @@ def _temporary(shape, dtype):
         return np.memmap(file, dtype.newbyteorder("="), "r+", shape=tuple(shape))
 
 
+def plate_files(folder):
+    """Return those files of a folder, sorted, that are named like a plate's."""
+    return [file for file in sorted(folder.iterdir()) if PHENIX.fullmatch(file.name)]
+
+
 def _read_plate(folder):
     """Return the single-channel files of a folder as a stack (N, C, Y, X): images by name, channels by number."""
     files = {}
-    for file in sorted(folder.iterdir()):
-        if match := PHENIX.fullmatch(file.name):
-            position, channel, times = match.groups()
-            key = tuple(int(number) for number in re.findall(r"\d+", position + times)), int(channel)
-            if key in files:
-                raise ValueError(f"{folder.name} has both {files[key].name} and {file.name}: remove one of the two")
-            files[key] = file
+    for file in plate_files(folder):
+        position, channel, times = PHENIX.fullmatch(file.name).groups()
+        key = tuple(int(number) for number in re.findall(r"\d+", position + times)), int(channel)
+        if key in files:
+            raise ValueError(f"{folder.name} has both {files[key].name} and {file.name}: remove one of the two")
+        files[key] = file
     if not files:
         raise FileNotFoundError(
             f"folder {folder} has no file named like r01c01f01p01-ch1sk1fk1fl1.tiff (Opera Phenix): check the path"
@@ -180,17 +190,15 @@ def _read_plate(folder):
                 f"{folder.name} has {other.name}, but no channel {channel} of that image: "
                 "add the missing file, or remove the others of the image"
             )
-    ordered = [files[key] for key in itertools.product(images, channels)]
-    return _gathered(ordered, len(images), len(channels)), "SCYX (Opera Phenix)"
+    return _gathered([files[key] for key in sorted(files)], len(images), len(channels)), "SCYX (Opera Phenix)"
 
 
 def _gathered(files, images, channels):
     """Copy single-channel files, all channels of an image after each other, into a stack (N, C, Y, X)."""
-    stack = None
+    first, _ = read_stack(files[0])
+    stack = _temporary((images, channels, *first.shape[2:]), first.dtype)
     for place, file in zip(np.ndindex(images, channels), files):
         page, _ = read_stack(file)
-        if stack is None:
-            stack = _temporary((images, channels, *page.shape[2:]), page.dtype)
         if page.shape != (1, 1, *stack.shape[2:]) or page.dtype.newbyteorder("=") != stack.dtype:
             raise ValueError(
                 f"{file.name} holds {page.shape} {page.dtype.name} and {files[0].name} holds "

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated
 
 from ..noise.covariance import checked_covariances, checked_shot
 from .masking import FILLS, checked_mask
@@ -63,6 +63,12 @@ class N2VConfig:
         checkpoint_dir: folder for last.pt and the best ones; save_top_k: how many best to keep.
 
     Raises ValueError for an unknown field or a wrong value; the message names both.
+
+    >>> N2VConfig(n2v2=True).strategy
+    'median'
+    >>> N2VConfig(patch_size=7)
+    Traceback (most recent call last):
+    ValueError: patch_size = 7 is not possible: it must be an integer of at least 8
     """
 
     patch_size: Annotated[int, whole(8)] = 64
@@ -103,16 +109,16 @@ class N2VConfig:
         return super().__new__(cls)
 
     def __post_init__(self):
-        for name, value in vars(self).items():  # numpy's numbers and arrays become Python's: model files hold no others
+        fields = vars(self)  # the way in: the object itself is frozen
+        for name, value in fields.items():  # numpy's numbers and arrays become Python's: model files hold no others
             if hasattr(value, "tolist"):
-                object.__setattr__(self, name, value.tolist())  # how a frozen object sets its own fields
+                fields[name] = value.tolist()
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
-            object.__setattr__(self, "max_epochs", 100)
+            fields["max_epochs"] = 100
         if self.strategy is None:
-            fill = "mean" if self.struct_mask is not None else "median" if self.n2v2 else "uniform"
-            object.__setattr__(self, "strategy", fill)
+            fields["strategy"] = "mean" if self.struct_mask is not None else "median" if self.n2v2 else "uniform"
         for name, rule in RULES.items():
-            refuse(name, getattr(self, name), rule(getattr(self, name)))
+            refuse(name, fields[name], rule(fields[name]))
         self._check_combinations()
 
     def _check_combinations(self):
@@ -139,6 +145,10 @@ class N2VConfig:
         From their notebook BSD68_reproducibility: 0.198 % blind pixels, a 5x5 roi with centre, batches of 128
         patches, width 96, Adam at 4e-4 reduced on plateaus, 200 epochs of 400 steps. Their network also has batch
         normalisation and a residual connection. `changes` overrides fields: N2VConfig.paper(max_seconds=60).
+
+        >>> paper = N2VConfig.paper(max_seconds=60)
+        >>> paper.steps_per_epoch * paper.max_epochs, paper.max_seconds
+        (80000, 60)
         """
         values = dict(
             batch_size=128,
@@ -161,6 +171,10 @@ class N2VConfig:
 
         0.2 PERCENT blind pixels (not 20 %), and an epoch of 826 steps: 32 x 826 patches of 64 x 64 are as
         many pixels as 413 images of 540 x 540 hold (nearly). `changes` overrides fields.
+
+        >>> jump = N2VConfig.jump()
+        >>> jump.batch_size * jump.steps_per_epoch == 413 * (540 // 64) ** 2  # whole patches of 64 x 64
+        True
         """
         values = dict(
             patch_size=64,
@@ -183,4 +197,4 @@ class N2VConfig:
         return cls(**(values | changes))
 
 
-RULES = {name: hint.__metadata__[0] for name, hint in get_type_hints(N2VConfig, include_extras=True).items()}
+RULES = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(N2VConfig)}

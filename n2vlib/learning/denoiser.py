@@ -26,6 +26,10 @@ class Denoiser:
     mean, std: of each channel of the training images, in intensity units, C numbers each.
     noise: (gain, offset) of each channel in intensity units, or None. history: dict of lists,
     one entry an epoch. leak: mean derivative of the prediction at a pixel by that pixel's value.
+
+    >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
+    >>> untrained.normalise(np.array([[[80.0, 100.0, 140.0]]])).tolist()
+    [[[-1.0, 0.0, 2.0]]]
     """
 
     def __init__(self, network, config, mean, std, noise=None, history=None, leak=0.0):
@@ -34,6 +38,11 @@ class Denoiser:
         self.noise = noise
         self.history = history if history is not None else {}
         self.leak = leak
+
+    @property
+    def device(self):
+        """Where the network computes."""
+        return next(self.network.parameters()).device
 
     def predict(self, image, tta=False, channel_axis=None, draws=None, fast=False):
         """Denoise an image of any size: padded, cut into tiles and put together again by itself.
@@ -48,13 +57,16 @@ class Denoiser:
             and off by some thousandths of the image's spread.
         Returns a float32 array of the same shape, in the intensity units of the input.
         Raises ValueError for NaN, infinity, or another number of channels than in training.
+
+        >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
+        >>> untrained.predict(np.full((5, 37, 53), 100)).shape
+        (5, 37, 53)
         """
         image = as_array(image)
         stack = self.stack_of(image, channel_axis)
         check_values(stack)
         clean = np.empty(stack.shape, np.float32)
-        device = next(self.network.parameters()).device
-        with fast_numbers(device) if fast else nullcontext():
+        with fast_numbers(self.device) if fast else nullcontext():
             for page, target in zip(stack, clean):
                 target[:] = self._predict_page(page, tta, draws)
         return from_stack(clean, image, channel_axis)
@@ -136,8 +148,7 @@ class Denoiser:
 
         Its activations stay in ACTIVATION_BYTES, and as few pixels as possible are computed twice, in the halos.
         """
-        device = next(self.network.parameters()).device.type
-        number = 2 if torch.is_autocast_enabled(device) else 4  # bytes; about six top-level maps live at once
+        number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
         least, options = 16 * multiple, []
         for across in range(1, max(1, width // least) + 1):
@@ -154,8 +165,7 @@ class Denoiser:
 
     def _predict_tile(self, tile):
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model."""
-        device = next(self.network.parameters()).device
-        tile = tile.to(device).contiguous(memory_format=torch.channels_last)
+        tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
         output = (self._output_hidden(tile) if hide else self.network(tile)).float()
         if self.config.noise_model:
@@ -179,9 +189,8 @@ class Denoiser:
     def normal_noise(self):
         """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1, 1)."""
         gain, offset, mean, std = (torch.tensor(v, dtype=torch.float64) for v in (*self.noise, self.mean, self.std))
-        device = next(self.network.parameters()).device
         normal = gain / std, (gain * mean + offset) / std**2
-        return [value.float().to(device)[:, None, None, None] for value in normal]
+        return [value.float().to(self.device)[:, None, None, None] for value in normal]
 
     def save(self, path):
         """Write weights, settings and normalisation to one file, whole or not at all."""
@@ -201,6 +210,13 @@ class Denoiser:
         """Read a model that `save` wrote; no code from the file is run.
 
         Raises FileNotFoundError, or ValueError for a damaged file or one of another program.
+
+        >>> import tempfile
+        >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     untrained.save(f"{folder}/model.pt")
+        ...     Denoiser.load(f"{folder}/model.pt").mean
+        [100.0]
         """
         content = read_model(path)
         try:

@@ -22,6 +22,10 @@ def blind_loss(output, target, blind, noise=None):
     Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
     likelihood of the noisy pixel under a normal density (or the mixture of some) with the predicted mean,
     and with the predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
+
+    >>> output, target = torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[3.0, 0.0]]]])
+    >>> blind_loss(output, target, blind=torch.tensor([[[[True, False]]]])).item()
+    4.0
     """
     if noise is None:
         error = (output - target) ** 2
@@ -55,6 +59,12 @@ def recorrupted_error(denoiser, images, covariance, shot=None, recorruption=0.5,
     different tasks cannot be compared, these errors can, with the same covariance and seed.
 
     images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result.
+
+    >>> from n2vlib.learning import N2VConfig, train
+    >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 64))  # no signal: the best answer is 100 everywhere
+    >>> denoiser = train(noisy, N2VConfig(max_steps=1, num_channels_init=4))
+    >>> round(recorrupted_error(denoiser, noisy, np.pad([[20.0**2]], 1)), -3)  # 20**2 + (20 / 0.5)**2
+    2000.0
     """
     stack, errors = to_stack(images), []
     pages = torch.from_numpy(np.asarray(stack, np.float32))
@@ -96,18 +106,23 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     or changes of its config that hold for the measurement, such as masked_pixel_percentage=11.0.
     Returns a tuple of C numbers in intensity units, as N2VConfig's noise_sigma takes them.
     Raises ValueError for a denoiser without a Gaussian noise model.
+
+    >>> from n2vlib.learning import N2VConfig, train
+    >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 64))
+    >>> denoiser = train(noisy, N2VConfig(max_steps=1, num_channels_init=4, noise_model="gaussian"))
+    >>> [round(sigma, -1) for sigma in blind_sigma(denoiser, noisy, batches=10)]
+    [20.0]
     """
     config = dataclasses.replace(denoiser.config, **changes)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
     stack = denoiser.stack_of(images)
     generator = torch.Generator().manual_seed(config.seed)
-    device = next(denoiser.network.parameters()).device
     seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error
     for _ in range(batches):
         patches = denoiser.normalise(crop_patches(stack, range(len(stack)), config, generator))
         masked, blind = mask_patches(patches, config, generator)
-        mean, variance = mean_and_variance(denoiser.network(masked.to(device)).cpu(), patches.shape[1])
+        mean, variance = mean_and_variance(denoiser.network(masked.to(denoiser.device)).cpu(), patches.shape[1])
         error = (patches - mean) ** 2
         for c, hidden in enumerate(blind.unbind(1)):
             seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))

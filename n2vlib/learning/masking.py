@@ -5,6 +5,7 @@ Broaddus et al. 2020), or none, with noise added instead (recorruption, Pang et 
 torch, on the device of the patches, for a whole batch at once, fresh for each step.
 """
 
+import functools
 import math
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def draw_blind_pixels(shape, masked_pixel_percentage, generator=None, device="cp
     shape: (B, C, Y, X) of the patches; every patch and channel gets its own blind pixels.
     masked_pixel_percentage: percent of pixels, see `box_side`.
     Returns a boolean tensor (B, C, Y, X), True = blind.
+
+    >>> blind = draw_blind_pixels((1, 1, 9, 9), masked_pixel_percentage=11)  # boxes of 3 x 3
+    >>> blind.sum().item(), blind[..., :3, :3].sum().item()
+    (9, 1)
     """
     batch, channels, height, width = shape
     side = box_side(masked_pixel_percentage)
@@ -57,6 +62,10 @@ def replace_blind_pixels(patches, blind, strategy="uniform", roi_size=11, genera
         moved inwards at the border), "uniform_withCP" (the same as "uniform", but the pixel itself is
         in the draw too: 1 in roi_size**2 keeps its value), "zero", or "random" (from the whole patch).
     Returns the masked patches, (B, C, Y, X). Krull et al. 2019 (uniform), Höck et al. 2022 (median).
+
+    >>> patch = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> replace_blind_pixels(patch, patch == 8, strategy="mean", roi_size=3)[0, 0].tolist()
+    [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [6.0, 7.0, 3.5]]
     """
     masked = patches.contiguous().clone()
     if strategy == "zero":
@@ -70,7 +79,13 @@ def replace_blind_pixels(patches, blind, strategy="uniform", roi_size=11, genera
 
 
 def mask_patches(patches, config, generator=None):
-    """Hide blind pixels in a batch as `config` says; return (masked patches, blind), both (B, C, Y, X)."""
+    """Hide blind pixels in a batch as `config` says; return (masked patches, blind), both (B, C, Y, X).
+
+    >>> from n2vlib.learning import N2VConfig
+    >>> masked, blind = mask_patches(torch.ones(4, 1, 64, 64), N2VConfig(strategy="zero"))
+    >>> torch.equal(masked == 0, blind)
+    True
+    """
     blind = draw_blind_pixels(patches.shape, config.masked_pixel_percentage, generator, patches.device)
     return replace_blind_pixels(patches, blind, config.strategy, config.roi_size, generator), blind
 
@@ -194,6 +209,10 @@ def draw_full_mask(shape, mask, masked_pixel_percentage, generator=None, device=
 
     shape: (B, C, Y, X) of the patches. mask: as in `checked_mask`.
     Returns two boolean tensors (B, C, Y, X): the hidden pixels, and those to predict, the kernels' centres.
+
+    >>> hidden, centres = draw_full_mask((1, 1, 50, 50), np.ones((1, 3), bool), masked_pixel_percentage=10)
+    >>> hidden.sum().item(), hidden[centres].all().item()
+    (250, True)
     """
     mask = torch.as_tensor(np.asarray(mask), device=device)
     planes, pixels = shape[0] * shape[1], shape[2] * shape[3]
@@ -213,32 +232,27 @@ def draw_full_mask(shape, mask, masked_pixel_percentage, generator=None, device=
 def _draw_centres(shape, mask, most, generator):
     """Draw the centres of at most `most` kernels for each plane of (K, Y, X): one at least, no two touching."""
     planes, height, width = shape
-    reach = [int(r) for r in (mask.nonzero() - torch.tensor(mask.shape, device=mask.device) // 2).abs().amax(0)]
-    smallest = [2 * r + 2 for r in reach]  # a kernel, and the pixel that keeps it apart from the next
-    stretch = max(1.0, (height * width / most / (smallest[0] * smallest[1])) ** 0.5)
-    places = []
-    for least, length, axis in zip(smallest, (height, width), (1, 2)):
+    uniform = functools.partial(torch.rand, generator=generator, device=mask.device)
+    reach = (mask.nonzero() - torch.tensor(mask.shape, device=mask.device) // 2).abs().amax(0)
+    smallest = (2 * reach + 2).tolist()  # a kernel, and the pixel that keeps it apart from the next
+    stretch = max(1.0, (height * width / most / math.prod(smallest)) ** 0.5)
+    boxes, starts = [], []
+    for least, length in zip(smallest, (height, width)):
         box = min(int(least * stretch), max(length, least))
-        count = -(-length // box) + 1
-        grid = (planes, count, 1) if axis == 1 else (planes, 1, count)
-        shift = (torch.rand((planes, 1, 1), generator=generator, device=mask.device) * box).long()
-        start = torch.arange(count, device=mask.device).view(grid[1:]) * box - shift
-        places.append((start, box - least + 1, length))
-    cells = (planes, places[0][0].shape[1], places[1][0].shape[2])
-    rows, columns = (
-        start + (torch.rand(cells, generator=generator, device=mask.device) * slack).long()
-        for start, slack, _ in places
-    )
+        shift = (uniform((planes, 1)) * box).long()
+        boxes.append(box)
+        starts.append(torch.arange(-(-length // box) + 1, device=mask.device) * box - shift)
+    cells = (planes, starts[0].shape[1], starts[1].shape[1])
+    rows = starts[0][:, :, None] + (uniform(cells) * (boxes[0] - smallest[0] + 1)).long()
+    columns = starts[1][:, None, :] + (uniform(cells) * (boxes[1] - smallest[1] + 1)).long()
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    keys = torch.rand(cells, generator=generator, device=mask.device).masked_fill_(~inside, -1).flatten(1)
+    keys = uniform(cells).masked_fill_(~inside, -1).flatten(1)
     rank = keys.argsort(dim=1, descending=True).argsort(dim=1)
     chosen = (rank < most) & inside.flatten(1)
     centres = torch.zeros((planes, height * width), dtype=torch.bool, device=mask.device)
-    plane, cell = chosen.nonzero(as_tuple=True)
-    centres[plane, (rows * width + columns).flatten(1)[plane, cell]] = True
+    centres[chosen.nonzero()[:, 0], (rows * width + columns).flatten(1)[chosen]] = True
     empty = (~centres.any(1)).nonzero()[:, 0]  # a large box, shifted out of a small patch
-    anywhere = torch.rand(len(empty), generator=generator, device=mask.device) * height * width
-    centres[empty, anywhere.long()] = True
+    centres[empty, (uniform(len(empty)) * height * width).long()] = True
     return centres.view(shape)
 
 
@@ -248,6 +262,10 @@ def fill_hidden(patches, hidden, strategy="mean", generator=None):
     patches: float (B, C, Y, X), normalised; not changed. hidden: boolean, same shape.
     strategy: "mean" (of the nearest: the 3x3 window, and where all of it is hidden 5x5, 9x9, 17x17 ...),
         "zero", or "random" (a pixel of the same patch).
+
+    >>> patch = torch.tensor([[[[2.0, 9.0, 4.0]]]])
+    >>> fill_hidden(patch, patch == 9).tolist()
+    [[[[2.0, 3.0, 4.0]]]]
     """
     if strategy == "zero":
         return patches.masked_fill(hidden, 0)

@@ -12,6 +12,9 @@ def psnr(clean, image, data_range=255):
     clean, image: arrays of one shape, in the same intensity units; nothing is clipped or rescaled.
     data_range: the span of possible values, 255 for 8-bit images. Equal images give infinity.
     Raises ValueError if the shapes differ or a value is not finite.
+
+    >>> psnr(np.zeros((8, 8)), np.full((8, 8), 25.5))  # off by a tenth of the range
+    20.0
     """
     clean, image = _pair(clean, image)
     with np.errstate(divide="ignore"):
@@ -24,6 +27,10 @@ def scale_invariant_psnr(clean, image, data_range=None):
     The field uses it for methods that lose the intensity scale (Weigert et al. 2018; CAREamics'
     default, whose data range is the span of `clean`: so is ours when data_range is None).
     Raises ValueError as `psnr` does, and for a constant `clean` without a data_range.
+
+    >>> clean = np.array([[0.0, 100.0], [100.0, 200.0]])
+    >>> scale_invariant_psnr(clean, clean / 2 + 30)
+    inf
     """
     clean, image = _pair(clean, image)
     if data_range is None:
@@ -41,13 +48,16 @@ def ssim(clean, image, data_range=255):
 
     clean, image: (Y, X), or a stack (..., Y, X) whose images are averaged; sides of 7 px or more.
     Raises ValueError as `psnr` does.
+
+    >>> stripes = np.tile([0.0, 255.0], (8, 4))
+    >>> round(ssim(stripes, stripes), 2), round(ssim(stripes, 255 - stripes), 2)
+    (1.0, -0.96)
     """
     clean, image = _pair(clean, image)
     if clean.ndim < 2 or min(clean.shape[-2:]) < 7:
         raise ValueError(f"SSIM compares windows of 7x7 pixels: images of shape {clean.shape} are too small")
-    pages = zip(clean.reshape(-1, *clean.shape[-2:]), image.reshape(-1, *clean.shape[-2:]))
-    compare = skimage.metrics.structural_similarity
-    return float(np.mean([compare(a, b, data_range=data_range) for a, b in pages]))
+    clean, image = (stack.reshape(-1, *clean.shape[-2:]) for stack in (clean, image))
+    return float(skimage.metrics.structural_similarity(clean, image, data_range=data_range, channel_axis=0))
 
 
 def evaluate(clean, images, data_range=255):
@@ -55,6 +65,10 @@ def evaluate(clean, images, data_range=255):
 
     clean, images: lists of (Y, X). Returns a dictionary of arrays (N,): "psnr" and
     "scale_invariant_psnr" in dB, "ssim". Raises ValueError as `psnr` does, or for lists of different length.
+
+    >>> clean = [np.zeros((8, 8)), np.zeros((7, 9))]
+    >>> evaluate(clean, [image + 25.5 for image in clean])["psnr"]
+    array([20., 20.])
     """
     pairs = list(zip(clean, images, strict=True))
     metrics = {"psnr": psnr, "scale_invariant_psnr": scale_invariant_psnr, "ssim": ssim}

@@ -1,10 +1,12 @@
 """Model files: written beside and moved into place, read without ever running code from them."""
 
+import csv
 import dataclasses
 import io
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..images.writing import written_beside
@@ -74,15 +76,13 @@ def write_checkpoint(run):
 
 def write_log(run):
     """Write the history of a run as checkpoint_dir/log.csv, a line an epoch; times in seconds, rates of that epoch."""
-    columns = ("epoch", "steps", "loss", "validation_loss", "learning_rate", "seconds", "patches_per_second")
-    lines, before = [columns], (0, 0.0)
-    for epoch, entry in enumerate(zip(*(run.history[name] for name in columns[1:-1])), 1):
-        steps, seconds = entry[0], entry[-1]
-        rate = (steps - before[0]) * run.config.batch_size / max(seconds - before[1], 1e-9)
-        lines.append((epoch, *entry, round(rate, 2)))
-        before = steps, seconds
+    patches = np.diff(run.history["steps"], prepend=0) * run.config.batch_size
+    rates = patches / np.diff(run.history["seconds"], prepend=0).clip(1e-9)
+    columns = dict(epoch=range(1, len(rates) + 1)) | run.history | dict(patches_per_second=rates.round(2).tolist())
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([columns, *zip(*columns.values())])
     with written_beside(Path(run.config.checkpoint_dir) / "log.csv") as file:
-        file.writelines((",".join("" if v is None else str(v) for v in line) + "\n").encode() for line in lines)
+        file.write(table.getvalue().encode())
 
 
 def restore_checkpoint(run):

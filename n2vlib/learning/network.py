@@ -12,6 +12,10 @@ class UNet(nn.Module):
     the top level, doubled at each pooling. n2v2: blur-pool instead of max-pool and no skip
     connection at the top level, against checkerboard artefacts (Höck et al. 2022).
     The output is linear, the network is not residual, and any image size from 1x1 up goes in.
+
+    >>> network = UNet(in_channels=1, out_channels=2, depth=2, width=8)
+    >>> network(torch.zeros(1, 1, 37, 53)).shape
+    torch.Size([1, 2, 37, 53])
     """
 
     def __init__(self, in_channels, out_channels, depth=2, width=32, n2v2=False):
@@ -67,6 +71,11 @@ def build_network(config, channels):
     """Build the untrained network that `config` describes, with weights drawn from `config.seed`.
 
     Each channel gets one output, or with a noise model those that `densities` splits: mean and variance, or more.
+
+    >>> from n2vlib.learning import N2VConfig
+    >>> network = build_network(N2VConfig(noise_model="gaussian"), channels=3)
+    >>> network(torch.zeros(1, 3, 16, 16)).shape
+    torch.Size([1, 6, 16, 16])
     """
     outputs = 3 * config.components - 1 if config.noise_model else 1
     settings = dict(depth=config.depth, width=config.num_channels_init, n2v2=config.n2v2)
@@ -116,6 +125,9 @@ def receptive_radius(depth):
 
     Counted with room for the pooling grid: 2 convolutions a level on the way down and up reach
     2 * 2**level pixels each, and pooling, blur and up-convolution another 2**level each.
+
+    >>> [receptive_radius(depth) for depth in (1, 2, 3)]
+    [11, 29, 65]
     """
     return sum(2 * 2 * 2**level + 3 * 2**level for level in range(depth)) + 2 * 2**depth
 

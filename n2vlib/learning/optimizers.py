@@ -54,6 +54,10 @@ def build_optimizers(network, config):
     """Return the list of optimizers that step together; every weight is in one of them.
 
     Muon takes the hidden convolutions. The first and the last one, and all biases, stay with Adam.
+
+    >>> from n2vlib.learning import N2VConfig, UNet
+    >>> [type(optimizer).__name__ for optimizer in build_optimizers(UNet(1, 1), N2VConfig())]
+    ['Adam', 'Muon']
     """
 
     def is_hidden(weight):
@@ -67,7 +71,11 @@ def build_optimizers(network, config):
 
 
 def cosine_schedule(fraction):
-    """Return the share of the learning rate at this fraction of the training: up, then down to 0."""
+    """Return the share of the learning rate at this fraction of the training: up, then down to 0.
+
+    >>> [round(cosine_schedule(fraction), 2) for fraction in (0, 0.02, 0.5, 1)]
+    [0.01, 1.0, 0.5, 0.0]
+    """
     return min(1, fraction / WARM_UP + 0.01) * (1 + math.cos(math.pi * fraction)) / 2
 
 

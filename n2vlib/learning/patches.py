@@ -15,6 +15,10 @@ def split_images(count, share=0.2, seed=0):
 
     share: of validation, a fraction; floor((1 - share) * count) images are left for training.
     Returns two sorted integer arrays without common numbers. Raises ValueError if either were empty.
+
+    >>> training, validation = split_images(10)
+    >>> len(training), len(validation), set(training) & set(validation)
+    (8, 2, set())
     """
     if not (isinstance(count, (int, np.integer)) and isinstance(share, (int, float)) and 0 <= share <= 1):
         raise ValueError(f"{count} images and a share of {share} are not possible: give an integer and a fraction")

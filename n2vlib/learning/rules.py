@@ -11,9 +11,8 @@ SHORT.maxlevel, SHORT.maxlist = 2, 3
 
 def must_be(words, test, or_none=False):
     """Return the rule that a value passes a test."""
-    return lambda value: (
-        "" if (or_none and value is None) or test(value) else f"it must be {words}{' or None' * or_none}"
-    )
+    reason = f"it must be {words}" + " or None" * or_none
+    return lambda value: "" if (or_none and value is None) or test(value) else reason
 
 
 def whole(low, high=math.inf, odd=False, or_none=False):
@@ -48,7 +47,8 @@ def passes(check):
 
     def rule(value):
         try:
-            None if value is None else check(value)
+            if value is not None:
+                check(value)
         except (TypeError, ValueError) as error:
             return str(error)
         return ""

@@ -28,7 +28,7 @@ def train(
     """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
 
     With config.struct_mask the neighbours with the same noise are hidden too (structN2V), with
-    config.covariance nothing is hidden and the patches are recorrupted: see `tasks`.
+    config.covariance nothing is hidden and the patches are recorrupted: see `masking`.
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
         memory map of which only patches are read. config: N2VConfig, default N2VConfig().
@@ -49,6 +49,11 @@ def train(
     is 0. Ctrl-C ends the training and returns the weights reached so far.
     Raises TypeError or ValueError, in one sentence, for images that cannot be trained on, or a `start` that
     does not fit.
+
+    >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 64))
+    >>> denoiser = train(noisy, N2VConfig(max_steps=1, num_channels_init=4))
+    >>> denoiser.predict(noisy).shape, denoiser.history["steps"]
+    ((64, 64), [1])
     """
     config = N2VConfig() if config is None else config
     if not isinstance(config, N2VConfig):
@@ -126,7 +131,7 @@ class Run:
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
         self.step, self.seconds, self.clock = 0, 0.0, time.perf_counter()
-        history = {name: [] for name in ("loss", "validation_loss", "learning_rate", "seconds", "steps")}
+        history = {name: [] for name in ("steps", "loss", "validation_loss", "learning_rate", "seconds")}
         returned = self.average.module if self.average else self.network
         self.denoiser = Denoiser(returned, config, mean, std, noise, history)
         self.normal_noise = self.denoiser.normal_noise() if noise else None
@@ -184,20 +189,17 @@ def _train_epoch(run, callbacks):
             stopped = mean_of_processes(any([callback(progress) is True for callback in callbacks])) > 0
     except KeyboardInterrupt:
         stopped = True  # what was learned so far is worth keeping
-    if losses:
-        _note_epoch(run, mean_of_processes(float(np.mean(losses))))
-    return stopped
-
-
-def _note_epoch(run, loss):
-    held_out = validation_loss(run)
+    if not losses:
+        return stopped
+    loss, held_out = mean_of_processes(float(np.mean(losses))), validation_loss(run)
     for plateau in run.plateaus:
         plateau.step(loss if held_out is None else held_out)
     run.tick()
     rate = run.optimizers[0].param_groups[0]["lr"]
-    entry = dict(loss=loss, validation_loss=held_out, learning_rate=rate, seconds=run.seconds, steps=run.step)
+    entry = dict(steps=run.step, loss=loss, validation_loss=held_out, learning_rate=rate, seconds=run.seconds)
     for name, value in entry.items():
         run.history[name].append(value)
+    return stopped
 
 
 def _train_step(run):

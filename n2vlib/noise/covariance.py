@@ -48,6 +48,11 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
     instead. Returns an Autocovariance.
     Raises ValueError for images smaller than two patches, without noise, or with NaN.
+
+    >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
+    >>> values = noise_autocovariance(white[:, 1:] + white[:, :-1]).values  # neighbours in a row share a half
+    >>> (values[5, 4:7] / values.max()).round(1)
+    array([0.5, 1. , 0.5])
     """
     stack = _one_channel(images, size, patch, channel)
     guides = stack if guide is None else _one_channel(guide, size, patch, channel)
@@ -90,13 +95,8 @@ def checked_values(autocovariance):
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
     values = _array(values)
-    if (
-        values.dtype.kind not in "iuf"
-        or values.ndim != 2
-        or values.shape[0] != values.shape[1]
-        or len(values) % 2 == 0
-        or len(values) < 3
-    ):
+    height, width = values.shape if values.ndim == 2 else (0, 0)
+    if values.dtype.kind not in "iuf" or height != width or height < 3 or height % 2 == 0:
         raise ValueError(f"an autocovariance is {SQUARE}: {values.dtype} of shape {values.shape} is not")
     values = (values + values[::-1, ::-1]) / 2.0
     centre = values[len(values) // 2, len(values) // 2]
@@ -167,9 +167,8 @@ def _flat_patches(page, basis, share, guide):
     # Padding and saturated pixels have no noise but that of rounding.
     noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
     keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
-    grid = np.zeros(len(noise))
-    grid[keep] = 1
-    grid = grid.reshape(windows.shape[:2])
+    grid = np.zeros(windows.shape[:2])
+    grid.flat[keep] = 1
     beside = max(0, 1 - step / patch)  # the part of its side that a patch shares with the next one
     shared = scipy.ndimage.convolve(grid, np.outer([beside, 1, beside], [beside, 1, beside]), mode="constant")
     level = pieces.mean(axis=(2, 3)).ravel()[keep].mean() if len(keep) else 0.0
@@ -183,7 +182,13 @@ def _detrended(windows, basis):
 
 
 def lag_products(noise, size):
-    """Sum the products of all pixel pairs at each distance, of patches (K, patch, patch): (K, size, size)."""
+    """Sum the products of all pixel pairs at each distance, of patches (K, patch, patch): (K, size, size).
+
+    >>> lag_products(np.ones((1, 4, 4)), 3).round()
+    array([[[ 9., 12.,  9.],
+            [12., 16., 12.],
+            [ 9., 12.,  9.]]])
+    """
     padded = scipy.fft.next_fast_len(noise.shape[-1] + size // 2, real=True)  # keeps opposite borders apart
     power = np.abs(scipy.fft.rfft2(noise, (padded, padded))) ** 2
     lags = np.arange(size) - size // 2

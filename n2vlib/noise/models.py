@@ -51,6 +51,11 @@ def estimate_poisson_gaussian(pages):
     pages: (N, Y, X) in intensity units. Returns (gain, offset), gain >= 0, in intensity units
     and their square. An offset below 0 is a camera's black level: signal counts from there.
     Raises ValueError if no noise is found.
+
+    >>> photons = np.random.default_rng(0).poisson(np.linspace(0, 100, 256), (1, 256, 256))
+    >>> gain, offset = estimate_poisson_gaussian(2 * photons)
+    >>> round(gain)
+    2
     """
     pages = as_array(pages)
     if pages.ndim != 3 or min(pages.shape) < 1 or min(pages.shape[1:]) < SMALLEST_PAGE or not np.isfinite(pages).all():
@@ -75,10 +80,8 @@ def estimate_poisson_gaussian(pages):
     variance = np.array([(np.median(np.abs(detail[pixels])) / 0.6745) ** 2 for pixels in classes])
     if not variance.max() > 1e-12 * np.var(signal):  # rounding is no noise
         raise ValueError("no noise found in the image: a noise model has nothing to work with")
-    if len(classes) < 3:
-        return 0.0, float(np.median(variance))
-    line = scipy.stats.theilslopes(variance, level)
-    if not line.slope > 0:
+    line = scipy.stats.theilslopes(variance, level) if len(classes) >= 3 else None
+    if line is None or not line.slope > 0:
         return 0.0, float(np.median(variance))
     return float(line.slope), float(line.intercept)
 
@@ -89,6 +92,9 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     x = (mean / variance + noisy / noise_variance) / (1 / variance + 1 / noise_variance), for
     normal densities (Laine et al., NeurIPS 2019; Krull et al. 2020). Tensors of one
     shape, all in the same units, the variances in their square.
+
+    >>> posterior_mean(mean=10, variance=1, noisy=20, noise_variance=4)
+    12.0
     """
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)
 
@@ -110,6 +116,11 @@ def mean_and_variance(output, channels):
     """Return what a network with noise model expects of each pixel without looking at it.
 
     output: as in `densities`, normalised. Returns mean and variance, (B, C, Y, X) each, of all densities together.
+
+    >>> import torch
+    >>> output = torch.tensor([-1.0, 1.0, -9.0, -9.0, 0.0]).reshape(1, 5, 1, 1)  # -1 or 1, with equal shares
+    >>> [round(number.item(), 2) for number in mean_and_variance(output, channels=1)]
+    [0.0, 1.0]
     """
     mean, variance, share = densities(output, channels)
     share = share.exp()
@@ -133,6 +144,11 @@ def expected_signal(output, noisy, gain, offset):
     All in the same units, in a Denoiser normalised. Returns (B, C, Y, X).
     With one density this is `posterior_mean` (Laine et al., NeurIPS 2019). With several the noisy pixel
     decides between them, and is then averaged with each one's mean.
+
+    >>> import torch
+    >>> output = torch.tensor([-1.0, 1.0, -9.0, -9.0, 0.0]).reshape(1, 5, 1, 1)  # -1 or 1, with equal shares
+    >>> round(expected_signal(output, torch.full((1, 1, 1, 1), 0.5), gain=0.0, offset=0.1).item(), 2)
+    1.0
     """
     mean, variance, share = densities(output, noisy.shape[1])
     noise = noise_variance(mean, gain, offset)

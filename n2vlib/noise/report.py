@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.ndimage
 import scipy.stats
+from skimage.segmentation import flood
 
 from .covariance import Autocovariance, checked_values, noise_autocovariance, square_rings
 from .spectrum import noise_spectrum
@@ -23,6 +24,11 @@ def structural_mask(autocovariance, threshold=0.15, max_true_pixels=None, smalle
     autocovariance: an Autocovariance, or its values. max_true_pixels: keep the strongest, at most so many.
     Returns a boolean array of the same size, symmetric about the centre, which is True.
     Raises ValueError for what is no autocovariance.
+
+    >>> structural_mask([[0, 0, 0], [0.5, 1, 0.5], [0, 0.1, 0]]).astype(int)
+    array([[0, 0, 0],
+           [1, 1, 1],
+           [0, 0, 0]])
     """
     values = checked_values(autocovariance)
     neighbours = square_rings(len(values)) > 0
@@ -47,11 +53,16 @@ def ring_mask(
     percentile_decay**(r - 1) percent of the way between the background (the median of the outer
     ring) and the ring's maximum; if that maximum is at least center_ratio_threshold of the centre.
     Of all that count, those connected with the centre are kept, at most max_true_pixels, the strongest.
-    The documentation's values are 50, 1.15, 0.3 and 25; ours find more on noisy images, and `presets.RINGS` has those
-    for background denoised by stage 1. That must be trained well: at first it smears a diagonal into a broad band.
+    The documentation's values are 50, 1.15, 0.3 and 25; ours find more on noisy images, and `two_stage.settings.RINGS`
+    has those for background denoised by stage 1. That must be trained well: at first it smears a diagonal into a
+    broad band.
 
     autocorrelation: square, of odd side, in any units; of noise alone, or of denoised background.
     Returns a boolean array as `structural_mask` does. Raises ValueError for what is no autocorrelation.
+
+    >>> values = np.outer([0, 0.1, 1, 0.1, 0], [0.2, 0.5, 1, 0.5, 0.2])
+    >>> ring_mask(values)[2].astype(int), ring_mask(values, center_ratio_threshold=0.3)[2].astype(int)
+    (array([1, 1, 1, 1, 1]), array([0, 1, 1, 1, 0]))
     """
     values = checked_values(autocorrelation)
     rings = square_rings(len(values))
@@ -91,7 +102,13 @@ class NoiseReport:
     def __str__(self):
         rate = f" (false alarms: {self.false_alarm_rate:.0%})"
         if self.mask.sum() > 1:
-            return f"correlated {_directions(self.mask)}: run both stages{rate}"
+            centre = len(self.mask) // 2
+            y, x = np.abs(np.argwhere(self.mask) - centre).T
+            reach = {"x": self.length_x, "y": self.length_y}
+            if np.array_equal(x, y):
+                reach = {"a diagonal": self.length_x}
+            words = (f"along {axis} over {far} px" + " or more" * (far == centre) for axis, far in reach.items() if far)
+            return f"correlated {' and '.join(words)}: run both stages{rate}"
         if self.texture > 0.15:
             return "no flat background: correlated noise, if any, cannot be told from the image's own texture"
         return f"independent between pixels: Noise2Void is enough{rate}"
@@ -102,12 +119,19 @@ def noise_report(image, channel=None):
 
     image, channel: as for `noise_autocovariance`, whose errors it raises. Returns a NoiseReport; its
     lengths are how far the mask reaches from the centre, 0 for white noise.
+
+    >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
+    >>> print(noise_report(white[:, 1:] + white[:, :-1]))
+    correlated along x over 1 px: run both stages (false alarms: 1%)
     """
     measured = noise_autocovariance(image, channel=channel)
     mask = structural_mask(measured)
     centre = len(mask) // 2
     variance = measured.values[centre, centre]
-    white = _white_variance(measured.values, mask)
+    # White noise has the same power at all frequencies, structured noise leaves some nearly empty: the variance
+    # of the white part is the floor of the power spectrum.
+    spectrum = noise_spectrum(np.where(mask, measured.values, 0), (3 * len(mask), 3 * len(mask)))
+    white = min(np.quantile(spectrum, 0.15), variance)
     length_y, length_x = np.abs(np.argwhere(mask) - centre).max(axis=0)
     return NoiseReport(
         white_sigma=float(np.sqrt(white)),
@@ -121,39 +145,15 @@ def noise_report(image, channel=None):
     )
 
 
-def _white_variance(values, mask):
-    """Return the variance of the white part: the floor of the noise's power spectrum.
-
-    White noise has the same power at all frequencies, structured noise leaves some nearly empty.
-    """
-    spectrum = noise_spectrum(np.where(mask, values, 0), (3 * len(mask), 3 * len(mask)))
-    return min(np.quantile(spectrum, 0.15), values.max())
-
-
-def _directions(mask):
-    """Say in words how far a mask reaches in which direction."""
-    centre = len(mask) // 2
-    y, x = np.abs(np.argwhere(mask) - centre).T
-    reach = {"a diagonal": x.max()} if np.array_equal(x, y) else {"x": x.max(), "y": y.max()}
-    words = (f"along {axis} over {far} px" + " or more" * bool(far == centre) for axis, far in reach.items() if far > 0)
-    return " and ".join(words)
-
-
 def _around_centre(found, values, most):
     """Keep the entries connected with the centre (diagonally too), at most so many, in symmetric pairs."""
-    centre = len(values) // 2
-    found = found.copy()
-    found[centre, centre] = True
-    mask = _component(found)
+    centre = (len(values) // 2, len(values) // 2)
+    found[centre] = True
+    mask = flood(found, centre, connectivity=2)
     if most is not None and mask.sum() > most:
         half = np.where(mask, values, -np.inf).ravel()[: values.size // 2]
         kept = np.argsort(-half, kind="stable")[: max(0, (most - 1) // 2)]
         mask = np.zeros_like(mask)
-        mask.flat[kept] = mask.flat[values.size - 1 - kept] = mask[centre, centre] = True
-        mask = _component(mask)
+        mask.flat[kept] = mask.flat[values.size - 1 - kept] = mask[centre] = True
+        mask = flood(mask, centre, connectivity=2)
     return mask
-
-
-def _component(mask):
-    labels, _ = scipy.ndimage.label(mask, structure=np.ones((3, 3)))
-    return labels == labels[len(mask) // 2, len(mask) // 2]

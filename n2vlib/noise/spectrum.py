@@ -21,6 +21,10 @@ def noise_spectrum(autocovariance, shape):
     autocovariance: an Autocovariance, or its values. shape: (Y, X) of the noise to draw.
     Returns a float64 array (Y, X) in the order of numpy.fft, whose mean is the variance of the noise.
     Raises ValueError for a shape smaller than the autocovariance.
+
+    >>> spectrum = noise_spectrum([[0, 0, 0], [10, 25, 10], [0, 0, 0]], (64, 64))
+    >>> [round(float(power), 3) for power in (spectrum.min(), spectrum.mean(), spectrum.max())]
+    [5.0, 25.0, 45.0]
     """
     values = checked_values(autocovariance)
     size = len(values)
@@ -40,6 +44,10 @@ def draw_noise(spectrum, generator, count=1):
     spectrum: (Y, X) of `noise_spectrum`. generator: torch.Generator; the noise is made on its device.
     Returns a float32 tensor (count, Y, X) in intensity units. Opposite borders are correlated as if
     they were neighbours (circulant embedding, Dietrich & Newsam 1997).
+
+    >>> noise = draw_noise(np.full((64, 64), 25.0), torch.Generator().manual_seed(0), count=3)
+    >>> tuple(noise.shape), round(noise.std().item())
+    ((3, 64, 64), 5)
     """
     spectrum = torch.as_tensor(spectrum, dtype=torch.float32, device=generator.device)
     white = torch.randn((count, *spectrum.shape), generator=generator, device=generator.device)

@@ -21,6 +21,11 @@ def network(axis, weights, names=()):
 
     weights: for each layer of arrows an array (neurons to the right, neurons to the left); positive ones are blue,
     negative ones orange. names: for each layer of neurons a list of texts, written into them.
+
+    >>> axis = Figure().subplots()
+    >>> network(axis, [np.array([[1, -2]])], [["a", "b"], ["sum"]])
+    >>> [line.get_linewidth() for line in axis.lines]
+    [2.5, 5.0]
     """
     sizes = [np.shape(weights[0])[1], *(len(layer) for layer in weights)]
     places = [[(column, (size - 1) / 2 - row) for row in range(size)] for column, size in enumerate(sizes)]
@@ -43,14 +48,19 @@ def plane(axis, net_sum, points, classes, activation=np.sign):
 
     net_sum: function of an array (N, 2) that returns N numbers. points: (N, 2), drawn as circles where `classes` is
     0, as squares where it is 1. activation: function of the net sums, numpy's sign for two shades.
+
+    >>> axis = Figure().subplots()
+    >>> plane(axis, lambda points: points[:, 0] - 0.5, [[0, 0], [0, 1], [1, 0]], [0, 0, 1])
+    >>> [len(marks.get_offsets()) for marks in axis.collections[1:]]
+    [2, 1]
     """
     low, high = np.min(points, axis=0) - 0.5, np.max(points, axis=0) + 0.5
     x, y = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
-    plane = net_sum(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
+    net_sums = net_sum(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
     extent = (low[0], high[0], low[1], high[1])
-    axis.imshow(activation(plane), extent=extent, origin="lower", cmap="Blues", alpha=0.6, aspect="auto")
-    if plane.min() < 0 < plane.max():
-        axis.contour(x, y, plane, [0], colors=ORANGE, linewidths=3)
+    axis.imshow(activation(net_sums), extent=extent, origin="lower", cmap="Blues", alpha=0.6, aspect="auto")
+    if net_sums.min() < 0 < net_sums.max():
+        axis.contour(x, y, net_sums, [0], colors=ORANGE, linewidths=3)
     for number, marker in enumerate("os"):
         style = dict(marker=marker, s=110, color=("white", "black")[number], edgecolor="black")
         axis.scatter(*np.asarray(points)[np.asarray(classes) == number].T, **style)
@@ -61,6 +71,11 @@ def pixels(axis, picture, numbers, corner=(0, 0)):
 
     picture: (Y, X); if some of it is negative, 0 is shown as medium grey. numbers: (rows, columns) of the window,
     whose first pixel is `corner`, (row, column).
+
+    >>> axis = Figure().subplots()
+    >>> pixels(axis, np.eye(3), np.eye(3)[:2, :2])
+    >>> [text.get_text() for text in axis.texts]
+    ['1', '0', '0', '1']
     """
     picture, numbers = np.asarray(picture), np.asarray(numbers)
     high = np.abs(picture).max()
@@ -81,6 +96,10 @@ def unet(steps, title=""):
     steps: one (name as in ARROWS, input shape, output shape) for each convolution in the order of the data's flow,
     shapes (C, Y, X), as forward hooks see them. Pooling and skip connections show in the input of the convolution
     that follows. Returns the matplotlib figure.
+
+    >>> figure = unet([("3×3 convolution", (1, 64, 64), (8, 64, 64)), ("3×3 convolution", (8, 32, 32), (16, 32, 32))])
+    >>> [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+    ['1', '64²', '8', '8', '32²', '16']
     """
     boxes = _boxes(steps)
     depth, largest = max(level for _, level, _, _ in boxes), boxes[0][0][1]
@@ -92,7 +111,8 @@ def unet(steps, title=""):
         bottom = -1.75 * level - height / 2
         _draw_box(axis, (left, bottom, width, height), shape, skipped, number, boxes)
         if edges:
-            _draw_arrow(axis, edges[-1], (left, -1.75 * level), kind)
+            arrow = dict(arrowstyle="-|>", color=ARROWS[kind], linewidth=2, shrinkA=2, shrinkB=2)
+            axis.annotate("", (left, -1.75 * level), edges[-1], arrowprops=arrow)
         if skipped:
             start = max(n for n in range(number) if boxes[n][1] == level and boxes[n + 1][1] > level)
             arrow = dict(arrowstyle="->", color=GREY, linestyle="--", linewidth=2)
@@ -133,8 +153,3 @@ def _draw_box(axis, place, shape, skipped, number, boxes):
     if number == 0 or boxes[number - 1][0][1:] != shape[1:]:
         size = f"{shape[1]}²" if shape[1] == shape[2] else f"{shape[1]}×{shape[2]}"
         axis.text(middle, bottom - 0.06, size, ha="center", va="top", color=GREY)
-
-
-def _draw_arrow(axis, start, end, kind):
-    arrow = dict(arrowstyle="-|>", color=ARROWS[kind], linewidth=2, shrinkA=2, shrinkB=2)
-    axis.annotate("", end, start, arrowprops=arrow)

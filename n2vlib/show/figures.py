@@ -19,7 +19,13 @@ STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
 
 
 def use_style():
-    """Set fonts and lines so that the back row can read them; call once at the top of a notebook."""
+    """Set fonts and lines so that the back row can read them; call once at the top of a notebook.
+
+    >>> with plt.rc_context():
+    ...     use_style()
+    ...     plt.rcParams["font.size"]
+    15.0
+    """
     plt.switch_backend(plt.get_backend())  # chosen now, Jupyter shows figures that were made without pyplot, too
     plt.rcParams.update(
         {
@@ -45,6 +51,10 @@ def images(images, clean=None, crop=None, data_range=255):
     99 % quantiles set the contrast (else those of the first image) and titles get the PSNR in dB.
     crop: (top, left, side) in pixels, None for no second row. A title that starts with "residual"
     is shown around 0, over the same span. Returns the matplotlib figure.
+
+    >>> clean = np.zeros((8, 8))
+    >>> images({"a tenth brighter": clean + 25.5}, clean).axes[0].get_title()
+    'a tenth brighter\\n20.00 dB'
     """
     low, high = np.quantile(next(iter(images.values())) if clean is None else clean, (0.01, 0.99))
     rows = 1 if crop is None else 2
@@ -66,7 +76,11 @@ def images(images, clean=None, crop=None, data_range=255):
 
 
 def composite(page, colours=STAINS):
-    """Return a colour picture (Y, X, 3), 0 to 1, of a page (C, Y, X): each channel in its own colour, added up."""
+    """Return a colour picture (Y, X, 3), 0 to 1, of a page (C, Y, X): each channel in its own colour, added up.
+
+    >>> composite(np.stack([np.eye(3), 1 - np.eye(3)]), ("red", "blue"))[0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    """
     picture = np.zeros((*page.shape[1:], 3))
     for channel, colour in zip(page, colours):
         low, high = np.quantile(channel, (0.1, 0.997))
@@ -79,6 +93,9 @@ def masking(patch, masked, blind, figure=None):
 
     patch, masked: (Y, X), any units, shown with one contrast. blind: boolean (Y, X).
     Arrays or tensors. figure: None makes a new one. Returns the matplotlib figure.
+
+    >>> masking(np.ones((4, 4)), 1 - np.eye(4), np.eye(4, dtype=bool)).axes[1].get_title()
+    'blind: 4 of 16 (25 %)'
     """
     patch, masked, blind = np.asarray(patch), np.asarray(masked), np.asarray(blind)
     figure = figure or plt.figure(figsize=MASKING_SIZE)
@@ -102,6 +119,10 @@ def structure(autocorrelation, mask=None, figure=None):
 
     autocorrelation: (size, size), 1 in the centre, None for the mask alone. mask: boolean, odd-sized,
     or None. figure: None makes a new one. Returns the matplotlib figure.
+
+    >>> figure = structure(np.eye(5), mask=np.eye(3, dtype=bool))
+    >>> len(figure.axes[0].patches), figure.axes[1].get_ylabel()
+    (3, 'correlation')
     """
     figure = figure or plt.figure(figsize=STRUCTURE_SIZE)
     axis = figure.subplots()
@@ -125,6 +146,10 @@ def history(history, floor=None, axis=None):
     history: of a Denoiser. floor: the noise variance in normalised units, which a blind loss
     (mean squared error) cannot beat, drawn as a dashed line. axis: None makes a new figure.
     Returns the matplotlib axis.
+
+    >>> axis = history({"steps": [200, 400], "loss": [0.9, 0.5], "validation_loss": [None, None]}, floor=0.4)
+    >>> axis.get_legend_handles_labels()[1]
+    ['training loss', 'noise variance']
     """
     axis = axis or plt.subplots(figsize=(7, 3.6))[1]
     marker = "o" if len(history["steps"]) == 1 else ""  # one point alone has no line
@@ -146,13 +171,16 @@ def bars(values, reference=None, label="PSNR in dB"):
     values: dictionary name -> number. reference: the name of the bar to compare with; names that
     start with "Noise2Void" or "+" are ours and get a colour of their own.
     Returns the matplotlib figure.
+
+    >>> figure = bars({"noisy": 20.17, "Noise2Void": 27.5}, reference="noisy")
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['20.17', '27.50']
     """
     names = list(values)
     ours = [name.startswith(("Noise2Void", "+")) for name in names]
     colours = [GREY if name == reference else BLUE if mine else ORANGE for name, mine in zip(names, ours)]
     figure, axis = plt.subplots(figsize=(10, 0.55 * len(names) + 1))
-    bars = axis.barh(names, list(values.values()), color=colours)
-    axis.bar_label(bars, fmt="%.2f", padding=4)
+    axis.bar_label(axis.barh(names, list(values.values()), color=colours), fmt="%.2f", padding=4)
     axis.invert_yaxis()
     low, high = min(values.values()), max(values.values())
     axis.set_xlim(low - 0.15 * (high - low) - 0.5, high + 0.12 * (high - low) + 0.1)

@@ -28,6 +28,13 @@ def train_live(image, config, crop=None, **keywords):
     image and channel is shown.
     Returns at once. `await training.finished()` gives the Denoiser in a notebook and lets the Stop
     button work meanwhile, `training.result()` does so in a script.
+
+    >>> from n2vlib import N2VConfig
+    >>> noisy = np.random.default_rng(0).normal(size=(16, 16))
+    >>> training = train_live(noisy, N2VConfig(max_steps=1, num_channels_init=1))  # doctest: +ELLIPSIS
+    VBox(children=(HBox(children=(FloatProgress(...
+    >>> training.result().history["steps"]
+    [1]
     """
     return LiveTraining(image, config, crop, keywords)
 
@@ -53,8 +60,7 @@ class LiveTraining:
         callbacks = [self._watch, *keywords.pop("callbacks", ())]
         release_threads()
         self.future = Future()
-        arguments = (image, config, callbacks, keywords)
-        threading.Thread(target=self._train, args=arguments, daemon=True).start()
+        threading.Thread(target=self._train, args=(image, config, callbacks, keywords), daemon=True).start()
 
     def _train(self, image, config, callbacks, keywords):
         try:
@@ -109,16 +115,13 @@ class LiveTraining:
             axis.imshow(crop[0, 0], vmin=low, vmax=high)
             axis.set_title(title)
             axis.set_axis_off()
-        smooth = running_mean(self.losses, max(1, len(self.losses) // 50)) if self.losses else []
-        axes[2].plot(np.linspace(0, step, len(smooth)), smooth)
+        if self.losses:
+            width = max(1, len(self.losses) // 50)
+            smooth = np.convolve(self.losses, np.ones(width) / width, mode="valid")
+            axes[2].plot(np.linspace(0, step, len(smooth)), smooth)
         axes[2].set_xlabel("training step")
         axes[2].set_ylabel("loss (running mean)")
         return to_png(figure)
-
-
-def running_mean(values, width):
-    """Average `values` over windows of `width`; returns len(values) - width + 1 numbers."""
-    return np.convolve(values, np.ones(width) / width, mode="valid")
 
 
 def release_threads():

@@ -14,6 +14,10 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
     """Show a patch's blind pixels under a slider for the percentage and a menu for the strategy.
 
     patch: (Y, X) array, any units. Returns the widget; show it by making it a cell's last line.
+
+    >>> controls, picture = explore_masking(np.eye(16)).children
+    >>> {control.description: control.value for control in controls.children}
+    {'percent': 11.0, 'strategy': 'uniform'}
     """
     percentage = widgets.FloatLogSlider(
         value=11, base=10, min=-0.7, max=1.6, step=0.1, description="percent", continuous_update=False
@@ -37,6 +41,12 @@ def explore_structure(autocovariance):
     autocovariance: of `noise_autocovariance`. threshold belongs to the flat patches, percentile (that of the
     innermost ring) to the rings; size is the side of the square that is looked at, in pixels.
     Returns the widget.
+
+    >>> from n2vlib import noise_autocovariance
+    >>> measured = noise_autocovariance(np.random.default_rng(0).normal(size=(64, 64)))
+    >>> controls, picture = explore_structure(measured).children
+    >>> [control.description for control in controls.children if not control.disabled]
+    ['method', 'threshold', 'size']
     """
     method = widgets.Dropdown(options=["flat patches", "rings"], description="method")
     threshold = widgets.FloatSlider(
@@ -67,6 +77,12 @@ def explore_stack(stack, names):
 
     stack: (N, C, Y, X), array or memory map, of which one image at a time is read. names: of the channels.
     Returns the widget.
+
+    >>> stack = np.random.default_rng(0).poisson(9, (3, 2, 16, 16))
+    >>> controls, picture = explore_stack(stack, ["nuclei", "actin"]).children
+    >>> image, channel = controls.children
+    >>> image.max, channel.options
+    (2, ('all, in colours', 'nuclei', 'actin'))
     """
     image = widgets.IntSlider(max=len(stack) - 1, description="image", continuous_update=False)
     channel = widgets.Dropdown(options=["all, in colours", *names], description="channel")
@@ -76,7 +92,6 @@ def explore_stack(stack, names):
         counts, page = np.issubdtype(page.dtype, np.integer), page.astype(np.float32)
         figure = Figure(figsize=(11, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
-        shown = names if channel not in names else [channel]
         if channel in names:
             single = page[names.index(channel)]
             left.imshow(single, vmin=np.quantile(single, 0.01), vmax=np.quantile(single, 0.997))
@@ -86,7 +101,7 @@ def explore_stack(stack, names):
         step = np.ptp(page) / 60 or 1
         step = np.ceil(step) if counts else step  # or some bins would hold one integer, others two: a comb
         bins = np.arange(page.min() - step / 2, page.max() + step, step)
-        for name in shown:
+        for name in [channel] if channel in names else names:
             values, colour = page[names.index(name)].ravel(), STAINS[names.index(name) % len(STAINS)]
             right.hist(values, bins, histtype="step", log=True, label=name, color=colour, linewidth=2)
         right.set_xlabel("intensity")
@@ -101,6 +116,10 @@ def before_after(before, after):
     """Show two images as one, split by a slider: `before` on its left, `after` on its right.
 
     before, after: (Y, X), the same contrast for both, or colour (Y, X, 3). Returns the widget.
+
+    >>> controls, picture = before_after(np.zeros((8, 8)), np.eye(8)).children
+    >>> controls.children[0].value, picture.format
+    (0.5, 'png')
     """
     split = widgets.FloatSlider(value=0.5, max=1.0, step=0.02, description="split", continuous_update=False)
     low, high = np.quantile(after, (0.005, 0.997))
@@ -122,6 +141,12 @@ def redrawn(draw, controls, height=270):
 
     controls: sliders and menus of ipywidgets. height: of the picture on screen, in pixels. `draw` must make a
     matplotlib.figure.Figure, not one of pyplot: while another cell runs, widgets are served from a thread.
+
+    >>> drawn, slider = [], widgets.IntSlider(3)
+    >>> widget = redrawn(lambda number: drawn.append(number) or Figure(), [slider])
+    >>> slider.value = 5
+    >>> drawn
+    [3, 5]
     """
     picture = widgets.Image(format="png", layout={"height": f"{height}px", "object_fit": "contain"})
 

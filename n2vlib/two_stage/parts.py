@@ -19,16 +19,14 @@ def split_parts(stack, ratio, seed=0):
     counts = np.diff([0, *cuts, len(stack)])
     if all(count > 0 or part == 0 for count, part in zip(counts, ratio)):
         pages = np.split(np.random.default_rng(seed).permutation(len(stack)), cuts)
-        whole = len(pages[0]) == len(stack)
-        return [stack if whole else stack[np.sort(pages[0])]] + [
-            stack[np.sort(part)] if len(part) else None for part in pages[1:]
-        ], "images"
-    axis = 2 if stack.shape[2] >= stack.shape[3] else 3
-    cuts = np.round(share * stack.shape[axis]).astype(int)
-    parts = np.split(stack, cuts, axis=axis)
-    if min(part.shape[axis] for part, r in zip(parts, ratio) if r) < SMALLEST_SIDE:
-        return [stack, None, None], "regions"  # too small to be split
-    return [parts[0]] + [part if part.shape[axis] else None for part in parts[1:]], "regions"
+        # All pages together are the stack itself, which may be a memory map: no copy.
+        parts, how = [stack if len(part) == len(stack) else stack[np.sort(part)] for part in pages], "images"
+    else:
+        axis = 2 if stack.shape[2] >= stack.shape[3] else 3
+        parts, how = np.split(stack, np.round(share * stack.shape[axis]).astype(int), axis=axis), "regions"
+        if min(part.shape[axis] for part, r in zip(parts, ratio) if r) < SMALLEST_SIDE:
+            return [stack, None, None], how  # too small to be split
+    return [part if part.size else None for part in parts], how
 
 
 def patch_corners(stack, patch_size, roi_threshold=0.5, scale_factor=0.25, select_background=True):

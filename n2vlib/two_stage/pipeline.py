@@ -38,6 +38,12 @@ def run_two_stage(images, config=None, callbacks=()):
     Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse. Where
     output_dir finds no room at the end, a warning says so and `folder` is None.
     Raises ValueError, TypeError or FileNotFoundError, in one sentence, for a wrong setting, image or mask.
+
+    >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 32)).repeat(2, axis=1)  # two neighbours, one noise
+    >>> config = {"num_epochs": 1, "run_stage1": False, "quiet": True}
+    >>> config["stage2"] = {"features": 1, "patches_per_image": 4, "mask_source": "extractor"}
+    >>> print(run_two_stage(noisy, config).mask[5].astype(int))
+    [0 0 0 0 1 1 1 0 0 0 0]
     """
     settings = complete_settings(config)
     images = read_images(images, settings["axes"])
@@ -122,7 +128,7 @@ def _measure(result, pages):
 def _measure_with_stage1(result, pages):
     """Learn the mask again, where stage 1's output tells that the background is."""
     # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
-    # be weak (a third of the covariance was missing there, see benchmarks/README.md).
+    # be weak (a third of the covariance was missing there, see tests/benchmarks/README.md).
     how = _how_to_measure(result, pages)
     channels, guides = (np.moveaxis(each, 1, 0) for each in (pages, result.stage1.predict(pages)))
     measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
@@ -171,11 +177,11 @@ def _second_stage(result, parts, callbacks):
             result.messages.append(f"{needless}: the images are denoised by stage 1 alone")
             return
         result.messages.append(f"{needless}: without stage 1, it was trained as plain Noise2Void")
-    if options["method"] == "recorrupted" and result.covariance is None:
-        raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
     if options["method"] == "recorrupted":
-        structure = dict(covariance=result.covariance, recorruption=options["recorruption"], draws=options["draws"])
-        structure |= dict(shot=result.shot, strategy=None)
+        if result.covariance is None:
+            raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
+        structure = dict(covariance=result.covariance, shot=result.shot, strategy=None)
+        structure |= dict(recorruption=options["recorruption"], draws=options["draws"])
     else:
         structure = dict(struct_mask=result.mask)
         if is_compact(result.mask):
@@ -188,26 +194,21 @@ def _second_stage(result, parts, callbacks):
 
 def _predict(result, images):
     """Denoise the images with each stage that ran."""
-    for name in ("1", "2"):
-        denoiser = getattr(result, f"stage{name}")
-        if denoiser is not None:
-            clean = denoiser.predict(images.stack, tta=result.settings["tta"])
-            setattr(result, f"denoised{name}", from_stack(clean, images.like))
-            result.metrics[f"stage{name}"] = {key: values[-1] for key, values in denoiser.history.items() if values}
+    for stage, denoiser in result.stages.items():
+        clean = denoiser.predict(images.stack, tta=result.settings["tta"])
+        setattr(result, f"denoised{stage[-1]}", from_stack(clean, images.like))
+        result.metrics[stage] = {key: values[-1] for key, values in denoiser.history.items() if values}
 
 
 def _better(result, stack):
     """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
-    stages = {"stage1": result.stage1, "stage2": result.stage2}
-    stages = {name: denoiser for name, denoiser in stages.items() if denoiser is not None}
     some, errors = stack[:: -(-len(stack) // FEW_PAGES)], {}
     if result.covariance is not None:
-        errors = {
-            name: recorrupted_error(denoiser, some, result.covariance, result.shot) for name, denoiser in stages.items()
-        }
+        for stage, denoiser in result.stages.items():
+            errors[stage] = recorrupted_error(denoiser, some, result.covariance, result.shot)
         result.metrics["recorrupted_error"] = errors
     if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
-        return list(stages)[-1]
+        return list(result.stages)[-1]
     advice = "'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "'structn2v', or train longer"
     result.messages.append(
         f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "

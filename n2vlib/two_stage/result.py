@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ class TwoStageResult:
     settings: dict = dataclasses.field(default_factory=dict)
     folder: Path | None = None
 
+    @property
+    def stages(self):
+        """Return the Denoisers of the stages that ran, by their names."""
+        both = {"stage1": self.stage1, "stage2": self.stage2}
+        return {stage: denoiser for stage, denoiser in both.items() if denoiser is not None}
+
     def __str__(self):
         return "\n".join([f"denoised by {self.metrics.get('denoised_by', 'no stage')}", *self.messages])
 
@@ -59,9 +66,8 @@ def write_run(result, files):
     Returns the folder. Raises OSError for a full disk.
     """
     folder = Path(result.settings["output_dir"])
-    for name in ("stage1", "stage2"):
-        if getattr(result, name) is not None:
-            getattr(result, name).save(folder / f"{name}.pt")
+    for stage, denoiser in result.stages.items():
+        denoiser.save(folder / f"{stage}.pt")
     if result.mask is not None:
         with written_beside(folder / "mask.npy") as file:
             np.save(file, result.mask)
@@ -70,9 +76,8 @@ def write_run(result, files):
             file.write(to_png(structure(result.autocorrelation, result.mask, figure)))
     notes = {"config.json": result.settings, "metrics.json": result.metrics | dict(messages=result.messages)}
     for name, values in notes.items():
-        text = json.dumps(values, indent=2, default=str if name == "config.json" else None)  # a setting may be a path
         with written_beside(folder / name) as file:
-            file.write(text.encode())
+            file.write(json.dumps(values, indent=2, default=os.fspath).encode())  # a setting may be a path
     channels = len((result.stage1 or result.stage2).mean)
     stack, start = result.denoised.reshape(-1, channels, *result.denoised.shape[-2:]), 0
     for name, count in files:

@@ -22,7 +22,7 @@ def pairs():
 
 def test_cells_come_one_at_a_time_as_pairs(pairs):
     endless = n2vlib.datasets.painted_cells(10**9, side=64)
-    assert isinstance(pairs, types.GeneratorType)  # an endless stack costs the memory of one image
+    assert isinstance(endless, types.GeneratorType)  # an endless stack costs the memory of one image
     assert [image.shape for image in next(endless)] == [(4, 64, 64)] * 2
     for clean, noisy in pairs:
         assert clean.shape == noisy.shape == (4, 128, 128) and clean.dtype == noisy.dtype == np.float32

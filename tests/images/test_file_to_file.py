@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from n2vlib import Denoiser, denoise_file, read_stack
-from n2vlib.images import file_to_file
+from n2vlib.images import file_to_file, writing
 
 IMAGES = 9
 
@@ -102,7 +102,7 @@ def test_round_trips(untrained, tmp_path_factory, data):
     stack = np.random.default_rng(0).poisson(100, shape).astype(dtype)
     source = stored(folder / "in.tif", stack)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(file_to_file, "LARGEST_IMAGEJ", 0 if big else 2**31)
+        patch.setattr(writing, "LARGEST_IMAGEJ", 0 if big else 2**31)
         settings = dict(dtype="same" if same else "float32", split_channels=split)
         paths = denoise_file(model, source, folder / "out.tif", **settings)
     written = np.concatenate([read_stack(path)[0] for path in (paths if split else [paths])], axis=1)
@@ -143,7 +143,7 @@ def test_one_file_for_each_channel(denoiser, noisy_stack, source, target):
 
 
 def test_bigtiff_beyond_the_limit(denoiser, noisy_stack, source, target, monkeypatch):
-    monkeypatch.setattr(file_to_file, "LARGEST_IMAGEJ", noisy_stack.size * 4)
+    monkeypatch.setattr(writing, "LARGEST_IMAGEJ", noisy_stack.size * 4)
     path = denoise_file(denoiser, source, target)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff and not tiff.is_imagej and tiff.series[0].axes == "TCYX"
@@ -283,7 +283,7 @@ def test_interrupted_twice(denoiser, noisy_stack, source, target, count):
 KILLED = """
 import os, signal, sys
 from n2vlib import Denoiser
-from n2vlib.images import file_to_file
+from n2vlib.images import file_to_file, writing
 
 write, calls = file_to_file._write, iter(range(1000))
 

@@ -92,7 +92,7 @@ def test_shot_noise_needs_the_covariance_it_adds_to(refused):
     [("patchsize", "patch_size"), ("masked_percentage", "masked_pixel_percentage"), ("epochs", "max_epochs")],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_known_one(name, hint, refused):
-    with refused(ValueError, rf"no field {name} \(set to 5\): did you mean {hint}\?"):
+    with refused(ValueError, rf"no field {name} \(set to 5\): did you mean '{hint}'\?"):
         N2VConfig(**{name: 5})
 
 

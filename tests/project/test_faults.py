@@ -10,7 +10,8 @@ if sys.platform != "linux":
 
 import faults
 
-CASES = int(os.environ.get("N2VLIB_FAULTS", 60))  # of each part
+THOROUGH = os.environ.get("N2VLIB_TESTS") == "thorough"
+CASES = int(os.environ.get("N2VLIB_FAULTS", 60 if THOROUGH else 20))  # of each part
 
 
 @pytest.mark.filterwarnings("ignore")

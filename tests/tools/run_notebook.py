@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 
 class Printing(NotebookClient):
@@ -25,7 +26,9 @@ class Printing(NotebookClient):
 def run(path, target):
     """Execute the notebook at `path` and write it with its outputs to `target`, whole or not at all."""
     notebook = nbformat.read(path, as_version=4)
-    client = Printing(notebook, timeout=3600, resources={"metadata": {"path": path.parent}})
+    # Else ipykernel warns, before each notebook, that it talks over TCP without encryption.
+    encrypted = Config(KernelManager=dict(transport_encryption="auto"))
+    client = Printing(notebook, timeout=3600, resources={"metadata": {"path": path.parent}}, config=encrypted)
     client.execute()
     notebook.metadata.pop("widgets", None)  # the widgets' state: GitHub would show an error for it
     for cell in notebook.cells:
