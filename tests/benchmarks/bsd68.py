@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from measure import timed
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet
-from support import ROOT, SIGMA, circumstances, find_data, header, run_bm3d, say, table
+from support import ROOT, SIGMA, circumstances, find_data, header, parsed, run_bm3d, say, table
 
 import n2vlib
 from n2vlib.images.writing import written_beside
@@ -312,9 +312,7 @@ def main():
     commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
     for task in (study, leaks):
         commands.add_parser(task.__name__, help=task.__doc__).set_defaults(run=task)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parsed(parser)
     find_data()
     arguments.run(arguments)
 

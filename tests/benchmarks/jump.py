@@ -19,7 +19,7 @@ import tifffile
 import torch
 from measure import timed
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, estimate_sigma
-from support import ROOT, ask, find_data, header, number, overrides, peer_python, say, table, train_careamics
+from support import ROOT, ask, find_data, header, number, overrides, parsed, peer_python, say, table, train_careamics
 from torch import nn
 from torch.nn import functional as F
 
@@ -357,9 +357,7 @@ def main():
     chosen[memory].add_argument("--steps", type=int, default=10)
     chosen[quality].add_argument("--seconds", type=float, default=180, help="of training, on each side")
     chosen[channels].add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parsed(parser)
     arguments.run(arguments)
 
 

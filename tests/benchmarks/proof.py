@@ -26,7 +26,7 @@ from run import (
     score_filters,
     step_products,
 )
-from support import ROOT, SIGMA, circumstances, digest, load_pair, ours, say, table, train_careamics
+from support import ROOT, SIGMA, circumstances, digest, load_pair, ours, parsed, say, table, train_careamics
 
 import n2vlib
 from n2vlib.images.writing import written_beside
@@ -171,9 +171,7 @@ def main():
     parser.add_argument("what", nargs="?", default="measure", choices=("measure", "charts"))
     parser.add_argument("--image", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of torch, ours and CAREamics'")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parsed(parser)
     (measure if arguments.what == "measure" else charts)(arguments)
 
 

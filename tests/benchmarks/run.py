@@ -18,6 +18,7 @@ from support import (
     load_pair,
     number,
     ours,
+    parsed,
     peer_python,
     run_bm3d,
     say,
@@ -342,9 +343,7 @@ def command_line():
 
 def main():
     """Run one of the four measurements."""
-    arguments = command_line().parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    arguments = parsed(command_line())
     arguments.run(arguments)
 
 

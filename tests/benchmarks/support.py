@@ -92,6 +92,14 @@ def train_careamics(noisy, folder, arguments, marks, *flags):
     return ask(peer_python("careamics"), "peer_careamics.py", "train", *flags, "--marks", *marks)
 
 
+def parsed(parser):
+    """Read the command line, and let torch compute with the number of threads that it names, if it does."""
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return arguments
+
+
 def overrides(text):
     """Read 'key=value key=value' into a dictionary of Python values; a word that is none stays a string."""
     fields = {}

@@ -16,7 +16,7 @@ import skimage.data
 import torch
 from measure import timed
 from structure import KINDS, STRUCTURED, WHITE, add_noise, fluorescence, kernels, overlap, true_mask, well_oriented
-from support import ROOT, ask, header, load_pair, number, peer_python, say, table
+from support import ROOT, ask, header, load_pair, number, parsed, peer_python, say, table
 
 import n2vlib
 from n2vlib.images.arrays import symmetrised
@@ -275,8 +275,7 @@ def main():
     parser.add_argument("--fresh", action="store_true", help="measure anew what is there")
     parser.add_argument("--recorrupted", action="store_true", help="measure recorrupted training alone anew")
     parser.add_argument("--no-peers", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = parsed(parser)
     (run if arguments.command == "run" else print_tables)(arguments)
 
 
