@@ -7,7 +7,7 @@ noise       what noise is, and how it is measured on the image itself
 learning    Noise2Void: the blind spot, the network, the loop, the trained denoiser
 datasets    images to learn with, and trained weights to start from
 show        figures, drawings, sliders, and a training to watch
-two_stage   the pipeline for noise that neighbours share
+two_stage   the pipeline for structured noise: noise that neighbours share
 
 Below are the names that a script of your own needs: they stay. All others are found by their room: n2vlib.show.images.
 """

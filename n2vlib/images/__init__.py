@@ -1,7 +1,13 @@
 """Images in and out: a file or an array becomes a stack (N, C, Y, X), and comes back with nothing lost.
 
-Call the names below. Touch `files` and `stacks` to read another format, `file_to_file` to write one: no other room
-knows what a file looks like.
+Call the names below; touch `files` and `stacks` to read another format, `writing` and `file_to_file` to write one.
+
+arrays         any array as a stack (N, C, Y, X) and back, its values checked; flips and quarter turns
+writing        files written whole or not at all, and the axes of TIFF files
+tiff_damage    is a TIFF file whole?
+stacks         hyperstacks on disk, not loaded: the axes of ImageJ and OME files, folders of microscope plates
+files          one picture of any kind, or all that a folder holds
+file_to_file   prediction from file to file, that goes on where it was interrupted
 """
 
 from .file_to_file import denoise_file

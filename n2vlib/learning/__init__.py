@@ -1,7 +1,20 @@
-"""Noise2Void itself, in the order of notebook 01: patches, blind spots, network, loss, loop, and the denoiser it makes.
+"""Noise2Void itself, in the order of notebook 01: blind spots, network, patches, loss, loop, and the denoiser it makes.
 
-Call the names below, and change what they do by N2VConfig alone. Touch `masking` to hide pixels in another way and
-`network` for another architecture; `training` is the loop that joins them all.
+Call the names below, and change what they do by N2VConfig alone; touch `masking` to hide pixels in another way,
+`network` for another architecture.
+
+config           all settings of a training and their defaults
+allowed_values   the rules by which settings are checked
+masking          blind spots, structured blind spots, recorruption: the three tasks
+network          the U-Net, one for each channel, and how far it sees
+patches          crops of the images, drawn on the fly
+losses           what training minimises; measured on trained networks: leak, noise level, recorrupted error
+optimizers       Muon and Adam, learning rate, average of the weights
+training         the loop
+model_files      models and checkpoints on disk, and how an interrupted training is resumed
+denoiser         a trained network: prediction in tiles with a halo, self-ensemble, noise model applied
+metrics          PSNR, scale-invariant PSNR, SSIM: how close to the truth
+device           processors, number formats, threads, several processes
 """
 
 from .config import N2VConfig

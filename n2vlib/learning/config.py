@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from ..noise.covariance import checked_covariances, checked_shot
+from .allowed_values import SWITCH, choice, is_number, must_be, nearest, number, passes, refuse, whole
 from .masking import FILLS, checked_mask
-from .rules import SWITCH, choice, is_number, must_be, nearest, number, passes, refuse, whole
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
 SIGMAS = "a positive number in intensity units, one for each channel,"

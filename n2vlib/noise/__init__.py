@@ -1,7 +1,11 @@
-"""What noise is: models of white noise, and the covariance of noise that neighbours share, measured on the image.
+"""What noise is: models of independent noise, and the covariance of noise that neighbours share, measured on the image.
 
-Call the names below, on any array. Touch `models` to teach the network another law of the noise, `covariance` and
-`report` to judge it otherwise; nothing here knows of networks.
+Call the names below, on any array; touch anything here without a thought for networks, which nothing here knows.
+
+models       Gaussian and Poisson-Gaussian (photon) noise: estimated, and used to get the noisy pixel back in
+covariance   how the noise of a pixel and its neighbours goes together, where the image is flat
+spectrum     noise of the same kind, drawn anew; photon (shot) noise told apart from the noise in the dark
+report       which neighbours share the noise (a mask, by threshold or ring by ring), is there any, false-alarm rate
 """
 
 from .covariance import lag_products, noise_autocovariance

@@ -15,7 +15,7 @@ from ..learning.training import train
 from ..noise.covariance import noise_autocovariance
 from ..noise.report import is_compact, ring_mask, structural_mask
 from ..noise.spectrum import split_shot_noise
-from .parts import patch_corners, split_parts
+from .regions import patch_corners, split_parts
 from .result import TwoStageResult, make_folder, write_run
 from .settings import NUMBERED, RINGS, complete_settings, network_config
 

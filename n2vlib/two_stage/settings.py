@@ -2,10 +2,10 @@
 
 import copy
 
+from ..learning.allowed_values import SWITCH, choice, is_number, must_be, nearest, number, refuse, whole
 from ..learning.config import RULES as FIELDS
 from ..learning.config import STRATEGIES, N2VConfig
 from ..learning.masking import FILLS
-from ..learning.rules import SWITCH, choice, is_number, must_be, nearest, number, refuse, whole
 
 # The pipeline's names, and N2VConfig's. Rules and defaults are N2VConfig's too, unless the tables below differ.
 NAMES = {

@@ -42,7 +42,7 @@ def measured(path):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="anonymous memory is read from /proc")
 def test_five_times_the_images_need_no_more_memory(tmp_path):
-    (_, cells), few, many = next(n2vlib.datasets.painted_cells(1, side=256)), 30, 150
+    (_, cells), few, many = next(n2vlib.datasets.painted_cells(1, side=256)), 20, 100
     page = np.clip(np.round(cells + 100), 0, None).astype(np.uint16)
     peaks = {}
     for images in (few, many):
@@ -50,6 +50,6 @@ def test_five_times_the_images_need_no_more_memory(tmp_path):
         tifffile.imwrite(path, np.stack([page] * images), imagej=True, metadata={"axes": "TCYX"})
         peaks[images] = measured(path)
     for what, one, other in zip(("training", "prediction"), peaks[few], peaks[many]):
-        # 120 images more are 63 MB to read and 126 MB to write: held in memory, they would be seen.
+        # 80 images more are 42 MB to read and 84 MB to write: held in memory, they would be seen.
         assert 30 < one < 400, what
         assert abs(other / one - 1) < 0.1, what

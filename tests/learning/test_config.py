@@ -81,6 +81,11 @@ def test_a_wrong_value_is_refused_and_the_message_says_what_is_allowed(name, val
         N2VConfig(**others, **{name: value})
 
 
+def test_a_number_beyond_all_floats_is_refused(refused):
+    with refused(ValueError, r"^learning_rate = 10+\.\.\.0+ is not possible: it must be a number above 0 and below 1"):
+        N2VConfig(learning_rate=10**400)
+
+
 def test_shot_noise_needs_the_covariance_it_adds_to(refused):
     with refused(ValueError, r"^shot = \[\(1.0, 0.0\)\] is not possible: it must be None unless there is a covariance"):
         N2VConfig(shot=[(1.0, 0.0)])

@@ -5,6 +5,8 @@ That they run is tested by nbval (`pytest` collects the notebooks too, see pypro
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -112,6 +114,15 @@ def test_the_guard_refuses(damage, word, tmp_path, capsys):
 def test_the_guard_refuses_what_is_no_notebook(tmp_path, capsys):
     (tmp_path / "x.ipynb").write_text("<<<<<<< half a merge")
     assert main([tmp_path / "x.ipynb"]) == 1 and "not a valid notebook" in capsys.readouterr().out
+
+
+def test_running_a_notebook_prints_what_its_cells_print_and_no_warning(tmp_path):
+    cells = [nbformat.v4.new_code_cell("print('hello')")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "x.ipynb")
+    command = [sys.executable, ROOT / "tests" / "tools" / "run_notebook.py", "x.ipynb", "--output", "executed"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "hello" in done.stdout and done.stderr == ""
 
 
 @every_notebook

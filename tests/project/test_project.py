@@ -23,10 +23,11 @@ ROOMS = "images noise learning datasets show two_stage".split()
 FILES = {
     "images": "arrays writing tiff_damage stacks files file_to_file",
     "noise": "models covariance spectrum report",
-    "learning": "metrics device optimizers rules masking config network patches model_files denoiser losses training",
+    "learning": "metrics device optimizers allowed_values masking config network patches "
+    "model_files denoiser losses training",
     "datasets": "downloads photographs painted pretrained",
     "show": "figures diagrams sliders live_training",
-    "two_stage": "settings parts result pipeline",
+    "two_stage": "settings regions result pipeline",
 }
 
 

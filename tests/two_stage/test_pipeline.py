@@ -13,8 +13,8 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 import n2vlib
 from n2vlib.images.arrays import symmetrised
 from n2vlib.images.files import read_images
-from n2vlib.two_stage.parts import patch_corners, split_parts
 from n2vlib.two_stage.pipeline import _early_stop
+from n2vlib.two_stage.regions import patch_corners, split_parts
 from n2vlib.two_stage.settings import NAMES, PRESETS, RULES, complete_settings, network_config
 
 QUICK = dict(features=4, patches_per_image=8, patch_size=32)
@@ -256,7 +256,9 @@ def test_the_documented_preset_has_the_documented_values():
     full = complete_settings({"preset": "documented"})
     first = dict(patch_size=32, patches_per_image=100, mask_percentage=15, learning_rate=1e-4, select_background=True)
     second = dict(patch_size=64, patches_per_image=200, mask_percentage=10, learning_rate=1e-5, select_background=False)
-    both = dict(features=64, num_layers=2, mask_strategy=0)
+    both = dict(features=64, num_layers=2, mask_strategy=0, roi_size=3, use_augmentation=True, use_roi=True)
+    both |= dict(optimizer="adam", lr_scheduler="plateau", average_weights=0, roi_threshold=0.5, scale_factor=0.25)
+    assert (full["stage1"]["batch_size"], full["stage2"]["batch_size"]) == (4, 2)
     general = dict(split_ratio=(0.7, 0.15, 0.15), random_seed=42, num_epochs=100, early_stopping=True)
     assert first.items() <= full["stage1"].items() and second.items() <= full["stage2"].items()
     assert both.items() <= full["stage1"].items() and both.items() <= full["stage2"].items()

@@ -70,7 +70,7 @@ def nearest(name, known):
 
 def is_number(value):
     """Return whether a value is a finite number, and no truth value."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 SWITCH = choice(True, False)
