@@ -9,7 +9,8 @@ datasets    images to learn with, and trained weights to start from
 show        figures, drawings, sliders, and a training to watch
 two_stage   the pipeline for structured noise: noise that neighbours share
 
-Below are the names that a script of your own needs: they stay. All others are found by their room: n2vlib.show.images.
+Below are the names that a script of your own needs; they are stable, other programs may call them. All others are
+called by their room, as in n2vlib.show.history(...).
 """
 
 from . import datasets, images, learning, noise, show, two_stage

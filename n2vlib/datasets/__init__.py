@@ -1,7 +1,11 @@
 """Images to learn with, real and painted, and trained weights: found on disk, or downloaded once and checked.
 
-Call the names below. Touch `downloads` when an address or a checksum changes, and `photographs` or `painted` to add
-images; weights in data/models come with a record of how they were made.
+Call the names below; touch `downloads` when an address or a checksum changes, the others to add images.
+
+downloads     the JUMP stack; downloads that go on where they were cut off, with checksums
+photographs   BSD68, and photographs of scikit-image in its place
+painted       cells and shapes that are drawn, so that the truth is known
+pretrained    trained weights in data/models, each with a record of how it was made
 """
 
 from .downloads import jump_stack

@@ -7,7 +7,7 @@ writing        files written whole or not at all, and the axes of TIFF files
 tiff_damage    is a TIFF file whole?
 stacks         hyperstacks on disk, not loaded: the axes of ImageJ and OME files, folders of microscope plates
 files          one picture of any kind, or all that a folder holds
-file_to_file   prediction from file to file, that goes on where it was interrupted
+file_to_file   prediction from file to file by a denoiser that it is given; goes on where it was interrupted
 """
 
 from .file_to_file import denoise_file

@@ -1,4 +1,4 @@
-"""Noise2Void itself, in the order of notebook 01: blind spots, network, patches, loss, loop, and the denoiser it makes.
+"""Noise2Void itself: settings, blind spots, network, patches, loss, loop, and the denoiser that it makes.
 
 Call the names below, and change what they do by N2VConfig alone; touch `masking` to hide pixels in another way,
 `network` for another architecture.

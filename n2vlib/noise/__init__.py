@@ -1,11 +1,12 @@
 """What noise is: models of independent noise, and the covariance of noise that neighbours share, measured on the image.
 
-Call the names below, on any array; touch anything here without a thought for networks, which nothing here knows.
+Call the names below, on any array; touch `models` for another law of the noise (losses and denoiser apply it), and
+`covariance` or `report` to judge it otherwise.
 
-models       Gaussian and Poisson-Gaussian (photon) noise: estimated, and used to get the noisy pixel back in
+models       Gaussian and Poisson-Gaussian (photon) noise: estimated, and its posterior mean
 covariance   how the noise of a pixel and its neighbours goes together, where the image is flat
-spectrum     noise of the same kind, drawn anew; photon (shot) noise told apart from the noise in the dark
-report       which neighbours share the noise (a mask, by threshold or ring by ring), is there any, false-alarm rate
+spectrum     noise of the same kind, drawn anew; what photons (shot noise) add to neighbours' noise where it is bright
+report       which neighbours share the noise: the mask, by threshold or ring by ring, the verdict, its false alarms
 """
 
 from .covariance import lag_products, noise_autocovariance

@@ -1,6 +1,11 @@
 """What the notebooks show: figures, drawings of networks, pictures under sliders, and a training to watch and stop.
 
-Call the names below; each returns its figure or widget. Touch anything here freely: no number depends on it.
+Call the names below, each returns its figure or widget; touch anything here freely: no number depends on it.
+
+figures         style and colours; images side by side, histories, bars, blind spots, structures of noise
+diagrams        networks as neurons and as a U, the plane as a neuron cuts it, pixels with their numbers
+sliders         a figure that is drawn anew when a slider moves, and some such explorers
+live_training   a training with its picture, its loss and a Stop button
 """
 
 from .diagrams import network, pixels, plane, unet
