@@ -32,7 +32,7 @@ test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium;
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
 	$(PY) -m pytest -m browser tests/project/test_browser.py
 
-test-colab: setup  ## run the notebooks in fresh environments like Google Colab's (takes minutes)
+test-colab: setup  ## run two notebooks in fresh environments like Google Colab's (a minute)
 	$(PY) -m pytest -m colab tests/project/test_colab.py
 
 setup: .venv/ready  ## make the virtual environment .venv with the pinned packages
