@@ -38,6 +38,7 @@ import tifffile
 import torch
 from hypothesis import strategies as st
 from tiff_kinds import WHOLE
+from tqdm.auto import tqdm
 
 import n2vlib
 from n2vlib import Denoiser, N2VConfig
@@ -96,6 +97,9 @@ def attempt(action, file_size=DISK, kill_after=None):
 
 def limit(file_size):
     """Limit memory, file size and time of this process, and silence it."""
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own: tqdm's is shared with forks, and one that is killed may hold it for ever
     silent = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(silent, number)
