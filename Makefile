@@ -17,7 +17,7 @@ lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
 
 # In smoke mode each notebook takes seconds: the same cells and assertions as in quick mode, shorter trainings.
-test: setup  ## run the tests, the notebooks among them (about six minutes)
+test: setup  ## run the tests, the notebooks among them (about seven minutes)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-smoke} $(PY) -m pytest
