@@ -104,8 +104,9 @@ class N2VConfig:
 
     def __new__(cls, **fields):
         """Refuse unknown fields with a ValueError that names the nearest known one."""
-        for name in fields.keys() - RULES.keys():
-            raise ValueError(f"N2VConfig has no field {name} (set to {fields[name]!r}): {nearest(name, RULES)}")
+        for name, value in fields.items():
+            if name not in RULES:
+                raise ValueError(f"N2VConfig has no field {name} (set to {value!r}): {nearest(name, RULES)}")
         return super().__new__(cls)
 
     def __post_init__(self):

@@ -101,6 +101,11 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(name, hint, refu
         N2VConfig(**{name: 5})
 
 
+def test_of_several_unknown_fields_the_first_is_named():
+    with pytest.raises(ValueError, match=r"no field zzz"):
+        N2VConfig(zzz=1, yyy=2, xxx=3)
+
+
 def test_an_unknown_field_like_no_other_is_refused_with_all_known_ones():
     with pytest.raises(ValueError, match=r"no field zzz.*allowed are patch_size, .*, save_top_k"):
         N2VConfig(zzz=1)
