@@ -71,7 +71,8 @@ RULES = {name: FIELDS[field] for name, field in NAMES.items()} | {
 # "best", our preset, for a minute a stage on two cores: N2VConfig's defaults as measured there, but for what is written
 # out here: the names that only the pipeline has, its own seed, and the kernels of stage 2 with their mask_percentage.
 # Training on all of an image instead of 70 % changes nothing that can be seen (27.87 dB either way), and is simpler.
-_DEFAULTS = {name: getattr(N2VConfig(), field) for name, field in NAMES.items()}
+_N2V = N2VConfig()
+_DEFAULTS = {name: getattr(_N2V, field) for name, field in NAMES.items()}
 _RUN = ("num_epochs", "max_seconds", "random_seed", "device")  # the same for both stages
 _STAGE = {name: value for name, value in _DEFAULTS.items() if name not in _RUN}
 _STAGE |= dict(use_roi=False, roi_threshold=0.5, scale_factor=0.25)
@@ -96,8 +97,8 @@ BEST = {name: _DEFAULTS[name] for name in _RUN} | dict(
         roi_size=3,
         select_background=False,
         method="structn2v",
-        recorruption=0.5,
-        draws=8,
+        recorruption=_N2V.recorruption,
+        draws=_N2V.draws,
         mask_source="stage1",
         mask_file_path=None,
         mask_method="flat_patches",
