@@ -16,8 +16,9 @@ from n2vlib.learning.network import build_network
 # Every example is drawn from a fixed seed, and none is timed: the same tests on any machine, every time.
 SEEDED = dict(derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("quick", **SEEDED, max_examples=10)
-hypothesis.settings.register_profile("thorough", **SEEDED, max_examples=40)  # what .ci/run asks for
-hypothesis.settings.load_profile(os.environ.get("N2VLIB_TESTS", "quick"))
+hypothesis.settings.register_profile("thorough", **SEEDED, max_examples=40)
+SIZE = os.environ.get("N2VLIB_TESTS", "quick")  # of all tests that try many cases; .ci/run asks for "thorough"
+hypothesis.settings.load_profile(SIZE)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

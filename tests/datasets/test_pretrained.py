@@ -7,16 +7,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import REPOSITORY as ROOT
 
 import n2vlib
 from n2vlib.noise.models import mean_and_variance
 
-ROOT = Path(__file__).parents[2]
 MODELS = sorted((ROOT / "data" / "models").glob("*.pt"))
 NAMES = ["bsd68_n2v2", "bsd68_noise2void", "bsd68_noise_model", "bsd68_recorrupted"]
 FIRST = {"bsd68_recorrupted": "bsd68_noise2void"}  # whose training it went on from

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, SIZE
 
 from n2vlib import Denoiser, N2VConfig, mask_patches, train
 from n2vlib.learning.device import fast_numbers
@@ -157,8 +157,7 @@ start = time.perf_counter()
 assert in_a_process(lambda: train("whole")) == 0
 seconds = time.perf_counter() - start
 moments, killed = random.Random(0), 0
-most = 8 if os.environ.get("N2VLIB_TESTS") == "thorough" else 3
-while (killed < most and
+while (killed < int(sys.argv[3]) and
        in_a_process(lambda: train("killed", resume=True), moments.uniform(0.1, 0.5) * seconds) == signal.SIGKILL):
     killed += 1
 assert in_a_process(lambda: train("killed", resume=True)) == 0
@@ -169,7 +168,8 @@ print(killed)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_killed_at_any_moment_and_resumed_gives_the_same_weights(images, tmp_path):
     np.save(tmp_path / "images.npy", images)
-    command = [sys.executable, "-c", FORKS, str(tmp_path / "images.npy"), str(tmp_path)]
+    kills = "8" if SIZE == "thorough" else "3"
+    command = [sys.executable, "-c", FORKS, str(tmp_path / "images.npy"), str(tmp_path), kills]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout) >= 2, "killed too seldom to prove anything"

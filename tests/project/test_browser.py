@@ -18,10 +18,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import REPOSITORY
 
 pytestmark = pytest.mark.browser
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = REPOSITORY / "notebooks"
 INSTALLED = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Of the other notebooks: a piece of the cell that makes the widget; the cells up to it are run.
 SLIDERS = {

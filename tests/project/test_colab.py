@@ -16,9 +16,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import REPOSITORY as ROOT
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]

@@ -9,9 +9,9 @@ if sys.platform != "linux":
     pytest.skip("cases run in forks of a process that has torch: safe on Linux alone", allow_module_level=True)
 
 import faults
+from conftest import SIZE
 
-THOROUGH = os.environ.get("N2VLIB_TESTS") == "thorough"
-CASES = int(os.environ.get("N2VLIB_FAULTS", 60 if THOROUGH else 20))  # of each part
+CASES = int(os.environ.get("N2VLIB_FAULTS", 60 if SIZE == "thorough" else 20))  # of each part
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from check_notebooks import main, problems
+from conftest import REPOSITORY as ROOT
 
 import n2vlib
 
-ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 
@@ -153,7 +153,7 @@ def public(module):
     return {name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names}
 
 
-ROOMS = [getattr(n2vlib, name) for name in ("images", "noise", "learning", "datasets", "show", "two_stage")]
+ROOMS = [getattr(n2vlib, path.parent.name) for path in sorted((ROOT / "n2vlib").glob("*/__init__.py"))]
 
 
 def test_every_public_name_of_the_library_is_used_by_a_notebook():

@@ -3,18 +3,17 @@
 import ast
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import setuptools.config.pyprojecttoml
 import yaml
+from conftest import REPOSITORY as ROOT
 from packaging.requirements import Requirement
 
 import n2vlib
 
-ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, PACKAGES = SETTINGS["project"], SETTINGS["tool"]["setuptools"]["packages"]
 LIBRARY = sorted((ROOT / "n2vlib").rglob("*.py"))
 LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
 # Data flows from left to right, and a room imports only from rooms to its left.

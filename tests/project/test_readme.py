@@ -5,20 +5,19 @@ import inspect
 import re
 import tomllib
 import urllib.parse
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
 import tifffile
 import torch
+from conftest import REPOSITORY as ROOT
 from make_picture import noisy_photograph
 
 import n2vlib
 from n2vlib.learning.network import build_network
 from n2vlib.two_stage.settings import complete_settings
 
-ROOT = Path(__file__).parents[2]
 README, COURSE = (ROOT / "README.md").read_text(), (ROOT / "notebooks" / "README.md").read_text()
 BENCHMARKS = (ROOT / "tests" / "benchmarks" / "README.md").read_text()
 NOTEBOOKS = {path.name: nbformat.read(path, as_version=4) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}

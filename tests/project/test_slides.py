@@ -2,14 +2,13 @@
 
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import REPOSITORY as ROOT
 from make_slides import FULL, copy_library, deck, fetch, height, parts
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
-ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 

@@ -3,14 +3,13 @@
 That the version with solutions runs whole, its checks included, is tested by nbval with all other cells.
 """
 
-from pathlib import Path
-
 import nbformat
 import pytest
+from conftest import REPOSITORY
 from make_student import student_version, without_solutions
 from nbclient import NotebookClient
 
-PATHS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+PATHS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 
 
 def tagged(notebook):
