@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..noise.covariance import checked_covariances, checked_shot
+from ..noise.law import checked_lines, checked_waves
 from .allowed_values import SWITCH, choice, is_number, must_be, nearest, number, passes, refuse, whole
 from .masking import FILLS, checked_mask
 
@@ -41,6 +42,8 @@ class N2VConfig:
         covariance: of the noise at each distance, (size, size) or (C, size, size), intensity units squared: patches
             are recorrupted by recorruption times such noise, predictions average over draws of it (Pang et al. 2021).
         shot: with a covariance, for each channel (gain, dark), or None: the variance grows by gain * (signal - dark).
+        lines: for each channel (rows, columns), the covariances of the offsets of whole ones, [] for none; waves: for
+            each channel frequencies (y, x) in cycles a pixel. Both are estimated on each page and taken off it first.
     Network
         depth: number of poolings of the U-Net; num_channels_init: its width, doubled per pooling.
         independent_channels: one network per channel, so that no channel influences another.
@@ -80,6 +83,8 @@ class N2VConfig:
     struct_mask: Annotated[list | None, passes(checked_mask)] = None
     covariance: Annotated[list | None, passes(checked_covariances)] = None
     shot: Annotated[list | None, passes(checked_shot)] = None
+    lines: Annotated[list | None, passes(checked_lines)] = None
+    waves: Annotated[list | None, passes(checked_waves)] = None
     recorruption: Annotated[float, number(above=0, below=10)] = 0.5
     draws: Annotated[int, whole(1)] = 8
     depth: Annotated[int, whole(1, 6)] = 2

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..images.arrays import as_array, check_values, from_stack, to_stack, turn_tensor, turns_that_keep
+from ..noise.law import without_patterns
 from ..noise.models import expected_signal
 from ..noise.spectrum import noise_like
 from .config import N2VConfig
@@ -68,7 +69,7 @@ class Denoiser:
         clean = np.empty(stack.shape, np.float32)
         with fast_numbers(self.device) if fast else nullcontext():
             for page, target in zip(stack, clean):
-                target[:] = self._predict_page(page, tta, draws)
+                target[:] = self._predict_page(self.without_patterns(page[None])[0], tta, draws)
         return from_stack(clean, image, channel_axis)
 
     def stack_of(self, image, channel_axis=None):
@@ -81,6 +82,10 @@ class Denoiser:
                 f"{stack.shape[1]}: give images with the same channels, or name their axis (channel_axis=)"
             )
         return stack
+
+    def without_patterns(self, stack):
+        """Return a stack (N, C, Y, X) without the lines and waves that the config names, estimated on each page."""
+        return without_patterns(stack, self.config.lines, self.config.waves)
 
     def _predict_page(self, page, tta, draws):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""

@@ -1,17 +1,20 @@
-"""What training minimises, and two measures of what it has learned."""
+"""What training minimises, and measures of what it has learned."""
 
 import dataclasses
 
 import numpy as np
+import scipy.ndimage
 import torch
 
 from ..images.arrays import to_stack
+from ..noise.law import draw_patterns
 from ..noise.models import densities, log_chances, mean_and_variance, noise_variance
 from ..noise.spectrum import noise_like
 from .masking import mask_patches
 from .patches import crop_patches
 
 VALIDATION_PATCHES = 32
+DETAILS = 2  # pixels: what a Gaussian of this width does not smooth away
 
 
 def blind_loss(output, target, blind, noise=None):
@@ -51,14 +54,15 @@ def validation_loss(run):
     return float(np.mean(losses))
 
 
-def recorrupted_error(denoiser, images, covariance, shot=None, recorruption=0.5, draws=4, seed=0):
+def recorrupted_error(denoiser, images, covariance, shot=None, laws=(), recorruption=0.5, draws=4, seed=0):
     """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
 
     Noise z of the images' own covariance is added to the input and z / a taken from the target: the noises
     are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
     different tasks cannot be compared, these errors can, with the same covariance and seed.
 
-    images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result.
+    images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result. laws: a
+    NoiseLaw of each channel whose lines and waves are drawn as well.
 
     >>> from n2vlib.learning import N2VConfig, train
     >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 64))  # no signal: the best answer is 100 everywhere
@@ -70,10 +74,33 @@ def recorrupted_error(denoiser, images, covariance, shot=None, recorruption=0.5,
     pages = torch.from_numpy(np.asarray(stack, np.float32))
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
-        noise = noise_like(pages, covariance, generator, shot).numpy()
+        noise = noise_like(pages, covariance, generator, shot)
+        for c, law in enumerate(laws):
+            noise[:, c] += torch.stack([draw_patterns(law, pages.shape[2:], generator) for _ in pages])
+        noise = noise.numpy()
         predicted = denoiser.predict(stack + recorruption * noise, draws=0)
         errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
     return float(np.mean(errors))
+
+
+def shared_with_residual(noisy, denoised):
+    """Return the correlation, -1 to 1, of a denoised image with what was taken from the noisy one, details alone.
+
+    The best denoiser's error is orthogonal to its result (the projection theorem), so what it takes away goes along
+    with the result only through the noise that is still in it: never negatively. A denoiser that was told a wrong law
+    takes away what it sees, or adds what it does not: the correlation turns negative. Nothing is assumed of the noise.
+
+    noisy, denoised: (..., Y, X), in the same units.
+
+    >>> signal = np.sin(np.arange(64) / 2) * np.ones((64, 1))
+    >>> noisy = signal + np.random.default_rng(0).normal(0, 0.2, (64, 64))
+    >>> round(shared_with_residual(noisy, 2 * signal))
+    -1
+    """
+    sides = (0,) * (np.ndim(noisy) - 2) + (DETAILS,) * 2
+    noisy, denoised = (np.asarray(image, np.float64) for image in (noisy, denoised))
+    details = [image - scipy.ndimage.gaussian_filter(image, sides) for image in (noisy - denoised, denoised)]
+    return float(np.corrcoef(details[0].ravel(), details[1].ravel())[0, 1])
 
 
 def measure_leak(run, batches=16):
@@ -116,7 +143,7 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     config = dataclasses.replace(denoiser.config, **changes)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
-    stack = denoiser.stack_of(images)
+    stack = denoiser.without_patterns(denoiser.stack_of(images))
     generator = torch.Generator().manual_seed(config.seed)
     seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error
     for _ in range(batches):

@@ -26,15 +26,17 @@ class Autocovariance(NamedTuple):
     values: (size, size), size odd, [c + dy, c + dx] for the centre c. error: the standard error that
     each value would have if the noise were white. texture: the correlation of neighbours, 0 to 1,
     that was taken for texture of the image instead of noise. level: the mean intensity where it was measured.
+    tails: the excess kurtosis of the noise there, 0 for Gaussian noise.
     """
 
     values: np.ndarray
     error: np.ndarray | float = 0.0
     texture: float = 0.0
     level: float = 0.0
+    tails: float = 0.0
 
 
-def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None):
+def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None, valid=None):
     """Measure the autocovariance of the noise where the image is flat, be it dark or bright.
 
     Each image is cut into patches that overlap by half. The `share` percent with the lowest variance
@@ -46,7 +48,8 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), any units; of several channels, name one. size, patch:
     sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
-    instead. Returns an Autocovariance.
+    instead. valid: boolean, of the images' shape (one channel): patches with more than 1 % of pixels that are not
+    (clipped, say) are left out, if others remain. Returns an Autocovariance.
     Raises ValueError for images smaller than two patches, without noise, or with NaN.
 
     >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
@@ -56,16 +59,19 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     """
     stack = _one_channel(images, size, patch, channel)
     guides = stack if guide is None else _one_channel(guide, size, patch, channel)
+    usable = np.broadcast_to(True, stack.shape) if valid is None else np.reshape(valid, stack.shape)
     basis = _quadratic_surfaces(patch)
-    products = moments = count = overlap = cut = level = 0
+    products = moments = count = overlap = cut = level = tails = 0
     for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
-        noise, shared, mean = _flat_patches(stack[n].astype(np.float64), basis, share, guides[n].astype(np.float64))
+        page, where = stack[n].astype(np.float64), guides[n].astype(np.float64)
+        noise, shared, mean = _flat_patches(page, basis, share, where, usable[n])
         if len(noise) == 0:
             continue
         products = products + lag_products(noise, size).sum(axis=0)
         moments = moments + _detail_moments(noise).sum(axis=2)
         variance = np.square(noise).mean(axis=(1, 2))
         cut += len(noise) * variance.max() / variance.mean()
+        tails += ((noise**4).mean(axis=(1, 2)) / variance**2 - 3).sum()
         count, overlap, level = count + len(noise), overlap + shared, level + mean * len(noise)
     if count == 0:
         raise ValueError("no noise found: the image is constant, or smooth as a parabola, wherever it is flat")
@@ -74,12 +80,13 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     values = products / (count * pairs)
     values -= np.median(values[square_rings(size) == size // 2])
     pixels = (count * patch) ** 2 / overlap  # independent ones: patches that overlap share some
-    strongest = max(0, values[square_rings(size) > 0].max() / values.max())
-    part = _texture_share(moments / count, pixels, strongest)
+    strongest, weakest = (f(values[square_rings(size) > 0]) / values.max() for f in (np.max, np.min))
+    # Texture makes neighbours alike, never opposite.
+    part = _texture_share(moments / count, pixels, strongest) if strongest > -weakest else 0.0
     values -= part * _isotropic_part(values)
     values += (1 - part) * _lost_by_selection(values, cut / count, patch)
     error = values.max() * patch / np.sqrt(pixels * pairs)
-    return Autocovariance(values, error, float(part * strongest), float(level / count))
+    return Autocovariance(values, error, float(part * strongest), float(level / count), float(tails / count))
 
 
 def square_rings(size):
@@ -91,7 +98,7 @@ def square_rings(size):
 def checked_values(autocovariance):
     """Return the values of an Autocovariance or array as float64, made exactly symmetric about the centre.
 
-    Raises ValueError unless they are a square of odd side, finite, and largest in the centre, above 0.
+    Raises ValueError unless they are a square of odd side, finite, above 0 in the centre, and nowhere beyond that.
     """
     values = autocovariance.values if isinstance(autocovariance, Autocovariance) else autocovariance
     values = _array(values)
@@ -100,7 +107,7 @@ def checked_values(autocovariance):
         raise ValueError(f"an autocovariance is {SQUARE}: {values.dtype} of shape {values.shape} is not")
     values = (values + values[::-1, ::-1]) / 2.0
     centre = values[len(values) // 2, len(values) // 2]
-    if not np.isfinite(values).all() or not centre == values.max() > 0:
+    if not np.isfinite(values).all() or not centre == np.abs(values).max() > 0:
         raise ValueError("an autocovariance is finite, above 0 in its centre, and nowhere larger: this is none")
     return values
 
@@ -152,7 +159,7 @@ def _quadratic_surfaces(patch):
     return np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6))[0]
 
 
-def _flat_patches(page, basis, share, guide):
+def _flat_patches(page, basis, share, guide, usable):
     """Return the noise of a page where `guide` is flattest, (K, patch, patch), how much these overlap, and their mean.
 
     The overlap is the number of pixels that two of them share, in units of a patch, summed over
@@ -166,6 +173,8 @@ def _flat_patches(page, basis, share, guide):
     noise = _detrended(pieces, basis)
     # Padding and saturated pixels have no noise but that of rounding.
     noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
+    whole = sliding_window_view(usable, (patch, patch))[::step, ::step].mean(axis=(2, 3)).ravel() > 0.99
+    noisy &= whole if (noisy & whole).sum() > 10 else True
     keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
     grid = np.zeros(windows.shape[:2])
     grid.flat[keep] = 1

@@ -4,17 +4,17 @@ All models say: variance of the noise = gain * signal + offset. Gaussian noise h
 """
 
 import numpy as np
-import pywt
 import scipy.ndimage as ndi
-import scipy.stats
 import torch.nn.functional as F
 from skimage.restoration import estimate_sigma
 
 from ..images.arrays import as_array
 
-CLASSES, SMALLEST_CLASS = 32, 200  # of signal, and pixels in each, for the Poisson-Gaussian fit
-SMALLEST_PAGE = 8  # pixels; the wavelet spans four
-SMALLEST_VARIANCE = 1e-4  # of a prediction, normalised: keeps the likelihood finite
+SQUARE = 7  # pixels a side whose second differences tell one variance, for the Poisson-Gaussian fit
+CLASSES, SMALLEST_CLASS = 32, 10  # of signal, and squares in each
+ABOVE = 0.4  # what a class above the line counts, against 0.6 below
+SMALLEST_PAGE = 8  # pixels
+SMALLEST_VARIANCE = 1e-8  # of a prediction, normalised: keeps the likelihood finite, and is below any noise
 
 
 def estimate_noise(stack, pages, config):
@@ -44,12 +44,15 @@ def estimate_noise(stack, pages, config):
 def estimate_poisson_gaussian(pages):
     """Fit noise variance = gain * signal + offset to images, as photon counting with read noise has it.
 
-    Wavelet details hold mostly noise, wavelet averages mostly signal: pixels are sorted into classes of
-    equal signal, and in each the median detail gives the variance; a robust line (Theil-Sen)
-    through the classes gives gain and offset. After Foi et al., IEEE TIP 2008.
+    Second differences hold mostly noise (Immerkaer, CVIU 1996). In squares of 9 x 9 pixels their mean square is the
+    variance of the noise, and the mean with the same weights is the signal: so each photon counts alike in
+    both, however few there are. Squares are sorted into classes of equal signal (after Foi et al., IEEE TIP 2008),
+    and a line is fitted to the classes' medians: see `variance_line`. Squares of one constant value are no evidence:
+    a border that was added, saturation, or no photon.
 
     pages: (N, Y, X) in intensity units. Returns (gain, offset), gain >= 0, in intensity units
-    and their square. An offset below 0 is a camera's black level: signal counts from there.
+    and their square. An offset below 0 is a camera's black level: signal counts from there. In the range of
+    the local signal the variance is never negative; down to the darkest pixel, wherever such a line fits as well.
     Raises ValueError if no noise is found.
 
     >>> photons = np.random.default_rng(0).poisson(np.linspace(0, 100, 256), (1, 256, 256))
@@ -63,27 +66,70 @@ def estimate_poisson_gaussian(pages):
             f"pages of shape {pages.shape} are not possible: give (N, Y, X), at least {SMALLEST_PAGE} pixels a side, "
             "all values finite"
         )
-    signal, detail = [], []
-    for page in pages:
-        average, (_, _, diagonal) = pywt.dwt2(page.astype(np.float64), "db2")
-        # Smoothed: what noise is left in the signal would sort pixels into wrong classes and flatten the line.
-        signal.append(ndi.uniform_filter(average, 3).ravel() / 2)  # db2 doubles a constant image
-        detail.append(diagonal.ravel())
-    signal, detail = np.concatenate(signal), np.concatenate(detail)
-    edges = np.linspace(*np.quantile(signal, (0.001, 0.999)), CLASSES + 1)[1:-1]
-    order = np.argsort(signal)
-    classes = np.split(order, np.searchsorted(signal[order], edges))
-    enough = min(SMALLEST_CLASS, len(signal) // 8)  # equal widths: a large dark background is one class of many
-    classes = [pixels for pixels in classes if len(pixels) >= enough] or [order]  # few pixels: all in one class
-    level = np.array([np.mean(signal[pixels]) for pixels in classes])
-    # The median of |x| of a normal variable is 0.6745 sigma.
-    variance = np.array([(np.median(np.abs(detail[pixels])) / 0.6745) ** 2 for pixels in classes])
-    if not variance.max() > 1e-12 * np.var(signal):  # rounding is no noise
+    darkest, brightest = float(pages.min()), float(pages.max())
+    scale = brightest - darkest or 1.0
+    signal, square = np.stack([noise_in_squares((page - darkest) / scale) for page in pages.astype(float)], 1)
+    noisy = square > 1e-12 * np.var(signal)  # rounding is no noise
+    # A border has one value, darkness and saturation are the ends; more constants are a picture without noise.
+    constants = np.unique(signal[~noisy].round(9), return_counts=True)[1]
+    if np.sort(constants[1:-1])[:-1].sum() >= noisy.sum() / 4:
         raise ValueError("no noise found in the image: a noise model has nothing to work with")
-    line = scipy.stats.theilslopes(variance, level) if len(classes) >= 3 else None
-    if line is None or not line.slope > 0:
+    # Squares across the edge of a border hold a step; where these were most, constants are not a border but darkness.
+    inside = noisy & ~ndi.maximum_filter(~noisy, (1, SQUARE + 2, SQUARE + 2))
+    noisy = inside if inside.sum() >= noisy.sum() / 4 else noisy
+    gain, offset = variance_line(*variance_by_signal(signal[noisy], square[noisy]), signal[noisy].min())
+    return gain * scale, offset * scale**2 - gain * scale * darkest
+
+
+def noise_in_squares(page):
+    """Return signal and variance of the noise in the squares of a page (Y, X), every other one, (2, K, L)."""
+    difference = np.outer([1, -2, 1], [1, -2, 1]) / 6  # no answer to a slope; white noise keeps its variance
+    ones = np.ones(min(SQUARE, min(page.shape) - 2))  # not uniform_filter: its running sums do not come back to 0
+    inside = np.s_[len(ones) // 2 + 1 : -1 - (len(ones) - 1) // 2 : 2]
+    found = []
+    for values in (ndi.correlate(page, difference**2), ndi.correlate(page, difference) ** 2):
+        sums = ndi.correlate1d(ndi.correlate1d(values, ones, axis=0), ones, axis=1)
+        found.append(sums[inside, inside] / len(ones) ** 2)
+    return np.stack(found)
+
+
+def variance_by_signal(signal, square):
+    """Sort squares into classes of signal; return each class's mean signal, variance, and number of squares.
+
+    Classes of equal number tell the variance of a large dark background, those of equal width of a few bright cells.
+    Structure only adds to a mean square, so the lower half of a class decides: its logarithms are
+    nearly normal (Jensen & Solomon 1972, for squares of second differences), hence exp(middle + spread**2 / 2).
+    """
+    order = np.argsort(signal)
+    signal, logarithm = signal[order], np.log(square[order])
+    edges = np.append(np.linspace(*signal[[0, -1]], CLASSES + 1), np.quantile(signal, np.linspace(0, 1, CLASSES // 2)))
+    parts = np.split(np.arange(len(signal)), np.searchsorted(signal, np.sort(edges)))
+    parts = [part for part in parts if len(part) >= SMALLEST_CLASS] or [order]  # few squares: all in one class
+    lower, middle = np.array([np.quantile(logarithm[part], (0.16, 0.5)) for part in parts]).T  # 0.16: 1 sigma below
+    level, count = np.array([(np.mean(signal[part]), len(part)) for part in parts]).T
+    return level, np.exp(middle + (middle - lower) ** 2 / 2), count
+
+
+def variance_line(level, variance, count, lowest):
+    """Return gain >= 0 and offset of the line through classes, each an array (K,); positive from `lowest` on.
+
+    Least sum of absolute relative deviations, weighted by the root of the classes' numbers of squares. Such a line
+    passes through two of the points, so all pairs are tried (K is small), and horizontal lines. Deviations
+    above the line cost less than those below: they may be structure. A line that is not negative at signal 0,
+    the darkest pixel, is preferred, unless it fits worse.
+    """
+    if len(level) < 3:
         return 0.0, float(np.median(variance))
-    return float(line.slope), float(line.intercept)
+    one, other = np.triu_indices(len(level) + 1, 1)
+    x, y = np.append(level, 0), np.append(variance, 0)  # photons alone have no variance where there is no light
+    gain = np.append((y[other] - y[one]) / (x[other] - x[one]), 0 * variance)
+    offset = np.append(y[one] - gain[: len(one)] * x[one], variance)
+    possible = (gain >= 0) & (gain * lowest + offset > 0)
+    gain, offset = gain[possible], offset[possible]
+    above = np.log(variance / (gain[:, None] * level + offset[:, None]))
+    cost = np.where(above > 0, ABOVE * above, (ABOVE - 1) * above) @ np.sqrt(count)
+    best = np.argmin(np.where((offset >= 0) & (cost <= 1.1 * cost.min()), cost - cost.max(), cost))
+    return float(gain[best]), float(offset[best])
 
 
 def posterior_mean(mean, variance, noisy, noise_variance):

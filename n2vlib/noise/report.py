@@ -1,159 +1,224 @@
-"""Structured noise: which neighbours of a pixel carry the same noise, and is there any such noise at all?"""
+"""What kind of noise an image has, in plain sentences: before any training, and with what cannot be known."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.ndimage
-import scipy.stats
-from skimage.segmentation import flood
 
-from .covariance import Autocovariance, checked_values, noise_autocovariance, square_rings
+from .covariance import Autocovariance, square_rings
+from .law import NoiseLaw, channel_pages, noise_law
+from .masks import FALSE_ALARMS, is_compact, structural_mask
 from .spectrum import noise_spectrum
+from .validity import UNEQUAL, clipping_bias
 
-FALSE_ALARMS = 0.01  # white noise alone gets a mask beyond the centre in at most this share of images
-
-
-def structural_mask(autocovariance, threshold=0.15, max_true_pixels=None, smallest=0.15):
-    """Return which neighbours carry the same noise as a pixel: what structN2V hides (Broaddus et al. 2020).
-
-    A neighbour counts if its covariance is at least `threshold` times the strongest neighbour's, and
-    beyond the chance of white noise (see FALSE_ALARMS). Where even the strongest has a correlation
-    below `smallest`, none counts: so little does hardly any harm, and faint texture looks the same.
-    Of all that count, those connected with the centre are kept.
-
-    autocovariance: an Autocovariance, or its values. max_true_pixels: keep the strongest, at most so many.
-    Returns a boolean array of the same size, symmetric about the centre, which is True.
-    Raises ValueError for what is no autocovariance.
-
-    >>> structural_mask([[0, 0, 0], [0.5, 1, 0.5], [0, 0.1, 0]]).astype(int)
-    array([[0, 0, 0],
-           [1, 1, 1],
-           [0, 0, 0]])
-    """
-    values = checked_values(autocovariance)
-    neighbours = square_rings(len(values)) > 0
-    strongest = values[neighbours].max()
-    limit = max(threshold * strongest, np.finfo(float).tiny)
-    variance = values.max()
-    if isinstance(autocovariance, Autocovariance):
-        tests = neighbours.sum() // 2  # opposite neighbours have the same covariance
-        limit = np.maximum(limit, scipy.stats.norm.isf(FALSE_ALARMS / tests) * autocovariance.error)
-        # Texture is never removed neatly: what is left of much of it must not pass for structured noise.
-        variance *= max(1, 0.5 / max(1 - autocovariance.texture, 0.01))
-    found = neighbours & (values >= limit) & (strongest >= smallest * variance)
-    return _around_centre(found, values, max_true_pixels)
-
-
-def ring_mask(
-    autocorrelation, base_percentile=30, percentile_decay=1.15, center_ratio_threshold=0.1, max_true_pixels=25
-):
-    """Return which neighbours carry the same noise by the autoStructN2V documentation's rule, ring by ring.
-
-    On the square ring r = 1, 2, ... around the centre a neighbour counts from base_percentile *
-    percentile_decay**(r - 1) percent of the way between the background (the median of the outer
-    ring) and the ring's maximum; if that maximum is at least center_ratio_threshold of the centre.
-    Of all that count, those connected with the centre are kept, at most max_true_pixels, the strongest.
-    The documentation's values are 50, 1.15, 0.3 and 25; ours find more on noisy images, and `two_stage.settings.RINGS`
-    has those for background denoised by stage 1. That must be trained well: at first it smears a diagonal into a
-    broad band.
-
-    autocorrelation: square, of odd side, in any units; of noise alone, or of denoised background.
-    Returns a boolean array as `structural_mask` does. Raises ValueError for what is no autocorrelation.
-
-    >>> values = np.outer([0, 0.1, 1, 0.1, 0], [0.2, 0.5, 1, 0.5, 0.2])
-    >>> ring_mask(values)[2].astype(int), ring_mask(values, center_ratio_threshold=0.3)[2].astype(int)
-    (array([1, 1, 1, 1, 1]), array([0, 1, 1, 1, 0]))
-    """
-    values = checked_values(autocorrelation)
-    rings = square_rings(len(values))
-    radius = np.arange(rings.max() + 1)
-    highest = scipy.ndimage.maximum(values, rings, radius)
-    background = np.median(values[rings == radius[-1]])
-    percent = np.minimum(base_percentile * percentile_decay ** (radius - 1.0), 100)
-    limit = background + percent / 100 * (highest - background)
-    limit[highest < center_ratio_threshold * highest[0]] = np.inf
-    return _around_centre(values >= limit[rings], values, max_true_pixels)
-
-
-def is_compact(mask):
-    """Return whether a mask hides all eight neighbours of its centre, so that no near one is left to predict from."""
-    y, x = (side // 2 for side in mask.shape)
-    return min(y, x) > 0 and bool(mask[y - 1 : y + 2, x - 1 : x + 2].all())
+TEXTURE = 0.15  # correlation taken for the image's own structure, from which no neighbours' correlation is believed
+MOST_TEXTURE = 0.4  # from which a correlation is not believed even if it was found (true ones: at most 0.32)
+BROAD, MOST_NEIGHBOURS = 3.3, 45  # pixels: noise shared over so wide a disc, or by so many, may be small objects
+MOST_OF_IT = 0.45  # of the image's variance, likewise
 
 
 @dataclass(frozen=True)
 class NoiseReport:
     """What `noise_report` found: deviations in intensity units, lengths in pixels; str() is the verdict.
 
-    autocorrelation: 1 in the centre. texture: the correlation of neighbours that was taken for texture.
-    false_alarm_rate: the share, at most, of images with white noise and flat places that are called correlated. A
-    photograph of texture everywhere can be called so at any time: 1 of 20 of BSD68 was, at sigma 5.
+    kinds: the names of what was found, of "white", "rows", "columns", "waves", "alike" (neighbours with the same
+    noise), "opposite" (neighbours with noise of the other sign), "photons" (grows with the signal).
+    decided: whether that can be relied on; if not, `doubts` says why. advice: what to do. law: the NoiseLaw,
+    None where nothing could be measured. white_sigma, structured_std: of the part without and with correlation to
+    neighbours, lines and waves aside. length_x, length_y: how far the mask reaches. autocorrelation: 1 in the centre.
+    mask: boolean, which neighbours share the noise. texture: as in NoiseLaw. false_alarm_rate: the share, at most, of
+    images with white noise and flat places that are called correlated.
     """
 
-    white_sigma: float
-    structured_std: float
-    length_x: int
-    length_y: int
-    autocorrelation: np.ndarray = field(repr=False)  # two pictures would fill a notebook's cell with digits
-    mask: np.ndarray = field(repr=False)
-    texture: float
-    false_alarm_rate: float
+    kinds: tuple = ()
+    decided: bool = False
+    doubts: tuple = ()
+    advice: str = ""
+    law: NoiseLaw | None = field(default=None, repr=False)
+    white_sigma: float = float("nan")
+    structured_std: float = float("nan")
+    length_x: int = 0
+    length_y: int = 0
+    autocorrelation: np.ndarray = field(default_factory=lambda: np.pad([[1.0]], 5), repr=False)
+    mask: np.ndarray = field(default_factory=lambda: np.pad([[True]], 5), repr=False)
+    texture: float = 0.0
+    false_alarm_rate: float = FALSE_ALARMS
+
+    @property
+    def correlated(self):
+        """Whether noise that neighbours share was found beyond doubt."""
+        return self.decided and bool({"rows", "columns", "waves", "alike", "opposite"} & set(self.kinds))
+
+    @property
+    def covariance(self):
+        """The law's covariance, without neighbours where none are found to share the noise."""
+        centre = len(self.law.covariance) // 2
+        alone = np.pad([[self.law.covariance[centre, centre]]], centre)
+        return self.law.covariance if {"alike", "opposite"} & set(self.kinds) else alone
 
     def __str__(self):
-        rate = f" (false alarms: {self.false_alarm_rate:.0%})"
-        if self.mask.sum() > 1:
-            centre = len(self.mask) // 2
-            y, x = np.abs(np.argwhere(self.mask) - centre).T
-            reach = {"x": self.length_x, "y": self.length_y}
-            if np.array_equal(x, y):
-                reach = {"a diagonal": self.length_x}
-            words = (f"along {axis} over {far} px" + " or more" * (far == centre) for axis, far in reach.items() if far)
-            return f"correlated {' and '.join(words)}: run both stages{rate}"
-        if self.texture > 0.15:
-            return "no flat background: correlated noise, if any, cannot be told from the image's own texture"
-        return f"independent between pixels: Noise2Void is enough{rate}"
+        found = "; ".join(_in_words(self, kind) for kind in self.kinds)
+        start = found if self.decided else "undecided"
+        return f"{start}: {self.advice}" + "".join(f". {doubt}" for doubt in self.doubts)
 
 
-def noise_report(image, channel=None):
-    """Say before any training whether the noise is correlated between pixels, so that stage 2 is needed.
+def noise_report(image, channel=None, channel_axis=None, size=11, share=10):
+    """Say before any training what kind of noise an image has, what to do about it, and what cannot be known.
 
-    image, channel: as for `noise_autocovariance`, whose errors it raises. Returns a NoiseReport; its
-    lengths are how far the mask reaches from the centre, 0 for white noise.
+    image, channel, channel_axis, size, share: as for `noise_law`. Returns a NoiseReport; where nothing can be measured
+    it is undecided and says why. Raises TypeError or ValueError for what is no image, or holds NaN.
 
     >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
     >>> print(noise_report(white[:, 1:] + white[:, :-1]))
-    correlated along x over 1 px: run both stages (false alarms: 1%)
+    neighbours share the noise, along x over 1 px (sigma 15.1): run both stages (run_two_stage)
     """
-    measured = noise_autocovariance(image, channel=channel)
-    mask = structural_mask(measured)
+    pages = channel_pages(image, channel, channel_axis)
+    try:
+        law = noise_law(pages, size=size, share=share)
+    except ValueError as reason:  # too small, or no noise
+        return NoiseReport(advice=str(reason))
+    mask = structural_mask(Autocovariance(law.measured, law.error, law.texture))
+    white, structured = _deviations(law, mask)
     centre = len(mask) // 2
-    variance = measured.values[centre, centre]
-    # White noise has the same power at all frequencies, structured noise leaves some nearly empty: the variance
-    # of the white part is the floor of the power spectrum.
-    spectrum = noise_spectrum(np.where(mask, measured.values, 0), (3 * len(mask), 3 * len(mask)))
-    white = min(np.quantile(spectrum, 0.15), variance)
     length_y, length_x = np.abs(np.argwhere(mask) - centre).max(axis=0)
+    kinds, doubts = _kinds(law, mask), _doubts(law, pages)
+    reason = _undecided(law, mask, pages, (white, structured))
+    lines_or_waves = {"rows", "columns", "waves"} & set(kinds)
+    if reason and not reason.startswith(("hardly", "enlarged")) and lines_or_waves and law.texture < MOST_TEXTURE:
+        kinds = tuple(kind for kind in kinds if kind not in ("alike", "white"))  # lines and waves are certain
+        doubts, reason, mask = (*doubts, f"Of neighbours there is {reason}"), "", np.pad([[True]], centre)
     return NoiseReport(
-        white_sigma=float(np.sqrt(white)),
-        structured_std=float(np.sqrt(variance - white)),
+        kinds=kinds,
+        decided=not reason,
+        doubts=doubts,
+        advice=reason or _advice(kinds),
+        law=law,
+        white_sigma=white,
+        structured_std=structured,
         length_x=int(length_x),
         length_y=int(length_y),
-        autocorrelation=measured.values / variance,
+        autocorrelation=law.measured / law.measured[centre, centre],
         mask=mask,
-        texture=measured.texture,
-        false_alarm_rate=FALSE_ALARMS,
+        texture=law.texture,
     )
 
 
-def _around_centre(found, values, most):
-    """Keep the entries connected with the centre (diagonally too), at most so many, in symmetric pairs."""
-    centre = (len(values) // 2, len(values) // 2)
-    found[centre] = True
-    mask = flood(found, centre, connectivity=2)
-    if most is not None and mask.sum() > most:
-        half = np.where(mask, values, -np.inf).ravel()[: values.size // 2]
-        kept = np.argsort(-half, kind="stable")[: max(0, (most - 1) // 2)]
-        mask = np.zeros_like(mask)
-        mask.flat[kept] = mask.flat[values.size - 1 - kept] = mask[centre] = True
-        mask = flood(mask, centre, connectivity=2)
-    return mask
+def _deviations(law, mask):
+    """Return the deviations of the part of the noise that neighbours do not share, and of the part they do.
+
+    White noise has the same power at all frequencies, structured noise leaves some nearly empty: the variance of the
+    white part is the floor of the power spectrum.
+    """
+    variance = law.measured.max()
+    spectrum = noise_spectrum(np.where(mask, law.measured, 0), (3 * len(mask), 3 * len(mask)))
+    white = min(np.quantile(spectrum, 0.15), variance)
+    return float(np.sqrt(white)), float(np.sqrt(variance - white))
+
+
+def _kinds(law, mask):
+    """Return the names of what a law holds."""
+    neighbours = np.where(mask, law.measured, 0)[square_rings(len(mask)) > 0]
+    strongest = neighbours[np.abs(neighbours).argmax()]
+    names = {
+        "rows": law.rows.any(),
+        "columns": law.columns.any(),
+        "waves": len(law.waves) > 0,
+        "alike": strongest > 0,
+        "opposite": strongest < 0,
+        "white": strongest == 0,
+        "photons": law.gain > 0,
+    }
+    return tuple(name for name, found in names.items() if found)
+
+
+def _undecided(law, mask, pages, deviations):
+    """Return why the noise of neighbours, and so the noise, cannot be judged, in a sentence, or ""."""
+    white, structured = deviations
+    waves = sum(wave.amplitude**2 / 2 for wave in law.waves)
+    total = np.sqrt(white**2 + structured**2 + law.rows[0] + law.columns[0] + waves)
+    span = np.subtract(*np.quantile(pages, (0.999, 0.001)))
+    if law.enlarged > 1:
+        step = f"::{law.enlarged}"
+        return f"enlarged {law.enlarged} x by repeating pixels: shrink it first (image[{step}, {step}])"
+    halfway = np.hypot(total, np.sqrt(law.gain * span / 2))  # what it is at half the signal
+    rounded = total < 1.5 * law.step and halfway < 0.01 * span
+    if rounded or (law.texture > TEXTURE and total < 0.02 * span):
+        return f"hardly any noise (at most {total:.2g}, of a range of {span:.3g}), too little to be told from detail"
+    patterns = law.rows.any() or law.columns.any() or law.waves
+    most = TEXTURE if mask.sum() == 1 else MOST_TEXTURE if patterns or is_compact(mask) else 1.5 * MOST_TEXTURE
+    if law.texture > most:  # of a narrow mask alone half as much again: a direction is hardly the image's own
+        return "no flat background: correlated noise, if any, cannot be told from the image's own texture"
+    if is_compact(mask) and _may_be_objects(mask, structured**2 / max(pages.var() - white**2, 1e-300)):
+        return "structure as broad as small objects: noise, if it is that, cannot be told from what the image shows"
+    return ""
+
+
+def _may_be_objects(mask, explained):
+    """Return whether what neighbours share in all directions may be what the image shows, crowded cells for example.
+
+    explained: its share of the image's variance. Noise of instruments is narrower, and the image shows more than it.
+    """
+    distance = np.hypot(*(np.indices(mask.shape) - len(mask) // 2))
+    filled = mask.sum() / np.prod(np.ptp(np.argwhere(mask), axis=0) + 1)
+    broad = mask[distance <= BROAD].all() or mask.sum() > MOST_NEIGHBOURS
+    return bool(broad or explained > MOST_OF_IT or (explained > 0.3 and mask.sum() > 25 and filled > 0.55))
+
+
+def _doubts(law, pages):
+    """Return in sentences what makes the measurement less certain, or the image a worse one."""
+    sigma, doubts = np.sqrt(law.measured.max()), []
+    for value, share in law.clipped:
+        side = "bright" if value <= np.median(pages) else "dark"
+        bias = abs(clipping_bias(pages[0], value, sigma))
+        where = "the background" if side == "bright" else "bright places"
+        doubts.append(
+            f"{share:.2%} of the pixels are clipped at {value:.6g}: {where} will come out {bias:.2g} too {side}"
+        )
+    if law.places > UNEQUAL:
+        doubts.append("The noise differs in a 2x2 pattern, as after demosaicking: use the raw image")
+    if law.step and sigma < law.step:
+        doubts.append("The noise is weaker than one grey level, so rounding hides some of it")
+    return tuple(doubts)
+
+
+def _advice(kinds):
+    """Return what to do about noise of some kinds."""
+    both = "run both stages (run_two_stage)"
+    if "opposite" in kinds:
+        return f"as after sharpening or resampling: use the raw image, or {both}"
+    if {"rows", "columns", "waves", "alike"} & set(kinds):
+        return both
+    model = "poisson_gaussian" if "photons" in kinds else "gaussian"
+    return f'no correlation found, so Noise2Void is enough; noise_model="{model}" fits'
+
+
+def _in_words(report, kind):
+    """Return what was found of one kind."""
+    law, sigma = report.law, np.hypot(report.white_sigma, report.structured_std)
+    if kind == "rows":
+        return f"rows shifted against each other by {np.sqrt(law.rows[0]):.2g}"
+    if kind == "columns":
+        return f"columns shifted against each other by {np.sqrt(law.columns[0]):.2g}"
+    if kind == "waves" and len(law.waves) == 1:
+        wave = law.waves[0]
+        return f"a wave of period {wave.period:.1f} px at {wave.angle:.0f} degrees, amplitude {wave.amplitude:.2g}"
+    if kind == "waves":
+        periods = [wave.period for wave in law.waves]
+        most = max(wave.amplitude for wave in law.waves)
+        return f"{len(periods)} waves of {min(periods):.1f} to {max(periods):.1f} px, amplitudes up to {most:.2g}"
+    if kind == "alike":
+        return f"neighbours share the noise, {_reach(report)} (sigma {sigma:.3g})"
+    if kind == "opposite":
+        lowest = report.autocorrelation.min()
+        return f"neighbours correlate {lowest:.2f} (sigma {sigma:.3g})"
+    return f"white, sigma {sigma:.3g}" if kind == "white" else f"growing with the signal (gain {law.gain:.2g})"
+
+
+def _reach(report):
+    """Return in which directions the mask reaches how far."""
+    centre = len(report.mask) // 2
+    y, x = np.abs(np.argwhere(report.mask) - centre).T
+    reach = {"x": report.length_x, "y": report.length_y}
+    if np.array_equal(x, y):
+        reach = {"a diagonal": report.length_x}
+    words = (f"along {axis} over {far} px" + " or more" * (far == centre) for axis, far in reach.items() if far)
+    return " and ".join(words)

@@ -15,8 +15,8 @@ GROWS = 0.4  # from this share of the noise's variance on, between dark and brig
 def noise_spectrum(autocovariance, shape):
     """Turn an autocovariance into a power spectrum, from which noise can be drawn.
 
-    Values under 0.09 of the strongest neighbour's are chance, and set to zero. The spectrum is kept
-    above 0.001 of its maximum: an estimate can come out negative, a power cannot.
+    Values weaker than 0.09 of the strongest neighbour's, of either sign, are chance, and set to zero. The spectrum is
+    kept above 0.001 of its maximum: an estimate can come out negative, a power cannot.
 
     autocovariance: an Autocovariance, or its values. shape: (Y, X) of the noise to draw.
     Returns a float64 array (Y, X) in the order of numpy.fft, whose mean is the variance of the noise.
@@ -31,7 +31,7 @@ def noise_spectrum(autocovariance, shape):
     if not all(isinstance(side, (int, np.integer)) and side >= size for side in shape):
         raise ValueError(f"noise of shape {tuple(shape)} is too small for correlations over {size}x{size} pixels")
     neighbours = square_rings(size) > 0
-    chance = neighbours & (values < 0.09 * values[neighbours].max())
+    chance = neighbours & (np.abs(values) < 0.09 * np.abs(values[neighbours]).max())
     whole = np.zeros(shape)
     whole[:size, :size] = np.where(chance, 0, values)
     spectrum = np.fft.fft2(np.roll(whole, (-(size // 2), -(size // 2)), axis=(0, 1))).real
@@ -104,6 +104,6 @@ def split_shot_noise(pages, measured):
     values = checked_values(measured)
     if gain * (high - low) < GROWS * values.max():
         return values, (0.0, 0.0)
-    neighbours = values[square_rings(len(values)) > 0].max()
+    neighbours = np.abs(values[square_rings(len(values)) > 0]).max()
     values[len(values) // 2, len(values) // 2] = max(values.max() - gain * max(measured.level - dark, 0), neighbours)
     return values, (gain, float(dark))

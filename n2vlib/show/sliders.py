@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from ..learning.masking import draw_blind_pixels, replace_blind_pixels
-from ..noise.report import ring_mask, structural_mask
+from ..noise.masks import ring_mask, structural_mask
 from .figures import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, masking, structure, to_png
 
 

@@ -7,28 +7,32 @@ import warnings
 
 import numpy as np
 
-from ..images.arrays import from_stack, symmetrised
+from ..images.arrays import from_stack, symmetrised, to_stack
 from ..images.files import read_images
-from ..learning.losses import recorrupted_error
+from ..learning.losses import recorrupted_error, shared_with_residual
 from ..learning.masking import load_mask
 from ..learning.training import train
-from ..noise.covariance import noise_autocovariance
-from ..noise.report import is_compact, ring_mask, structural_mask
-from ..noise.spectrum import split_shot_noise
+from ..noise.covariance import Autocovariance, noise_autocovariance
+from ..noise.law import without_patterns
+from ..noise.masks import is_compact, ring_mask, structural_mask, with_whole_lines
+from ..noise.report import noise_report
 from .regions import patch_corners, split_parts
 from .result import TwoStageResult, make_folder, write_run
 from .settings import NUMBERED, RINGS, complete_settings, network_config
 
 FEW_PAGES = 16  # from which the noise is measured, and on which the stages are compared: plenty
+LEAST_SHARED = 0.05  # correlation of residual and result: 0.07 to 0.45 where recorruption was right, 0.03 at most else
+HEAVY_TAILS = 1.0  # excess kurtosis of the noise from which recorruption, which draws Gaussian noise, is not chosen
 
 
 def run_two_stage(images, config=None, callbacks=()):
     """Denoise images whose noise is random, structured, or both; learn from these images alone.
 
-    Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So a mask of
-    the correlated neighbours is learned, and stage 2 (structN2V, Broaddus et al. 2020, or recorrupted
-    training, Pang et al. 2021) is trained on the original noisy images. Of noise that grows with the signal
-    (photons) the growth is measured too, and recorrupted training follows it.
+    Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So the law of the noise is
+    measured (`noise_report`), and stage 2 is trained on the original noisy images: structN2V (Broaddus et al.
+    2020) hides the neighbours that share the noise, recorrupted training (Pang et al. 2021) draws more noise of the
+    same law, and takes lines and waves off each page first. "method": "auto" recorrupts where the law is known,
+    hides where the noise is far from Gaussian, and leaves stage 2 out where no correlation is found or can be told.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
@@ -59,12 +63,13 @@ def run_two_stage(images, config=None, callbacks=()):
     if settings["run_stage1"]:
         result.stage1 = _train_stage("stage1", parts, settings, callbacks)
     if settings["run_stage2"]:
-        if settings["stage2"]["mask_source"] == "stage1":
+        method = _method(result)
+        if settings["stage2"]["mask_source"] == "stage1" and method == "structn2v":
             _measure_with_stage1(result, some)
-        _second_stage(result, parts, callbacks)
+        _second_stage(result, method, parts, callbacks)
     with _told("denoising", settings):
         _predict(result, images)
-        result.metrics["denoised_by"] = _better(result, images.stack if parts[2] is None else parts[2])
+        result.metrics["denoised_by"] = _better(result, images, images.stack if parts[2] is None else parts[2])
     result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
     if settings["output_dir"] is not None:
         try:
@@ -111,18 +116,33 @@ def _early_stop(patience):
 
 def _measure(result, pages):
     """Measure the noise of each channel on the noisy images alone, and learn the mask from it unless it was loaded."""
-    channels, how = np.moveaxis(pages, 1, 0), _how_to_measure(result, pages)
-    try:
-        measured = [noise_autocovariance(one, **how) for one in channels]
-    except ValueError as error:
-        if result.settings["stage2"]["mask_source"] != "file":
-            raise
-        result.messages.append(f"the noise cannot be measured, so the stages are not compared ({error})")
+    channels, how, options = np.moveaxis(pages, 1, 0), _how_to_measure(result, pages), result.settings["stage2"]
+    result.reports = [noise_report(one, size=how["size"], share=how["share"]) for one in channels]
+    blank = [str(report) for report in result.reports if report.law is None]
+    if blank:
+        if options["mask_source"] != "file" and (options["method"] != "auto" or not result.settings["run_stage1"]):
+            raise ValueError(blank[0])
+        result.messages.append(f"the noise cannot be measured, so the stages are not compared ({blank[0]})")
         return
+    laws = [report.law for report in result.reports]
+    measured = [Autocovariance(law.measured, law.error, law.texture) for law in laws]
     _learn(result, measured, [None] * len(channels), how)
-    dark, shots = zip(*(split_shot_noise(*pair) for pair in zip(channels, measured)))
-    result.covariance = np.stack([symmetrised(values) for values in dark])
-    result.shot = list(shots) if np.any(shots) else None
+    result.covariance = np.stack([symmetrised(report.covariance) for report in result.reports])
+    result.shot = [(law.gain, law.dark) for law in laws] if any(law.gain for law in laws) else None
+    result.lines = [law.lines for law in laws] if any(map(any, (law.lines for law in laws))) else None
+    result.waves = [law.frequencies for law in laws] if any(law.waves for law in laws) else None
+
+
+def _method(result):
+    """Return what stage 2 does, "structn2v" or "recorrupted", or None where there is nothing for it to do."""
+    options, reports = result.settings["stage2"], result.reports
+    if options["method"] != "auto":
+        return options["method"]
+    if options["mask_source"] == "file":
+        return "structn2v"
+    if not any(report.correlated for report in reports):
+        return None
+    return "structn2v" if max(report.law.tails for report in reports) > HEAVY_TAILS else "recorrupted"
 
 
 def _measure_with_stage1(result, pages):
@@ -130,7 +150,8 @@ def _measure_with_stage1(result, pages):
     # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
     # be weak (a third of the covariance was missing there, see tests/benchmarks/README.md).
     how = _how_to_measure(result, pages)
-    channels, guides = (np.moveaxis(each, 1, 0) for each in (pages, result.stage1.predict(pages)))
+    still = without_patterns(pages, result.lines, result.waves)
+    channels, guides = (np.moveaxis(each, 1, 0) for each in (still, result.stage1.predict(pages)))
     measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
     _learn(result, measured, guides, how)
 
@@ -168,28 +189,47 @@ def _square(mask):
     return np.pad(mask, [((side - length) // 2,) * 2 for length in mask.shape])
 
 
-def _second_stage(result, parts, callbacks):
-    """Train stage 2 on the original images if there is structured noise, and compare it with stage 1."""
+def _second_stage(result, method, parts, callbacks):
+    """Train stage 2 on the original images if there is structured noise."""
     options = result.settings["stage2"]
-    if result.mask.sum() == 1:
-        needless = "the noise is independent between pixels, so stage 2 is not needed"
+    patterns = dict(lines=result.lines, waves=result.waves)
+    alone = result.mask is None or (result.mask.sum() == 1 and not any(patterns.values()))
+    if method is None or alone:
+        needless = _why_needless(result.reports)
         if result.stage1 is not None:
             result.messages.append(f"{needless}: the images are denoised by stage 1 alone")
             return
         result.messages.append(f"{needless}: without stage 1, it was trained as plain Noise2Void")
-    if options["method"] == "recorrupted":
+        structure = dict(struct_mask=np.pad([[True]], 1))
+    elif method == "recorrupted":
         if result.covariance is None:
             raise ValueError(f"method = 'recorrupted' needs the noise's covariance, but {result.messages[-1]}")
-        structure = dict(covariance=result.covariance, shot=result.shot, strategy=None)
+        structure = dict(covariance=result.covariance, shot=result.shot, strategy=None, **patterns)
         structure |= dict(recorruption=options["recorruption"], draws=options["draws"])
     else:
-        structure = dict(struct_mask=result.mask)
+        structure = dict(struct_mask=_hidden(result, options))
         if is_compact(result.mask):
             result.messages.append(
                 "the noise is compact (correlated in all directions): hiding it hides most of what a pixel could be "
                 "predicted from; stage2's method = 'recorrupted' hides nothing"
             )
     result.stage2 = _train_stage("stage2", parts, result.settings, callbacks, **structure)
+
+
+def _why_needless(reports):
+    """Return in words why stage 2 has nothing to do."""
+    doubtful = [str(report) for report in reports if not report.decided]
+    if doubtful:
+        return f"the noise's law is not known ({doubtful[0]})"
+    return "no correlation was found in the noise, so stage 2 is not needed"
+
+
+def _hidden(result, options):
+    """Return the mask that structN2V hides: the one learned, and whole rows or columns where noise shifts these."""
+    if options["mask_source"] == "file" or result.lines is None:
+        return result.mask
+    rows, columns = (any(channel[axis] for channel in result.lines) for axis in (0, 1))
+    return with_whole_lines(result.mask, rows, columns, options["patch_size"])
 
 
 def _predict(result, images):
@@ -200,21 +240,42 @@ def _predict(result, images):
         result.metrics[stage] = {key: values[-1] for key, values in denoiser.history.items() if values}
 
 
-def _better(result, stack):
-    """Return which stage is better, by the error against targets whose noise is independent of what it sees."""
+def _better(result, images, stack):
+    """Return which stage is handed out: stage 2, unless something speaks against it, which is said."""
     some, errors = stack[:: -(-len(stack) // FEW_PAGES)], {}
     if result.covariance is not None:
+        laws = [report.law for report in result.reports]
         for stage, denoiser in result.stages.items():
-            errors[stage] = recorrupted_error(denoiser, some, result.covariance, result.shot)
+            errors[stage] = recorrupted_error(denoiser, some, result.covariance, result.shot, laws)
         result.metrics["recorrupted_error"] = errors
-    if len(errors) < 2 or errors["stage2"] < errors["stage1"]:
+    if len(result.stages) < 2:
         return list(result.stages)[-1]
-    advice = "'recorrupted'" if result.settings["stage2"]["method"] == "structn2v" else "'structn2v', or train longer"
-    result.messages.append(
-        f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
-        f"{errors['stage1']:.4g}): the images are denoised by stage 1; try stage2's method = {advice}"
-    )
-    return "stage1"
+    against = _against_stage_2(result, images, errors)
+    if against:
+        advice = "'recorrupted'" if result.stage2.config.covariance is None else "'structn2v', or train longer"
+        result.messages.append(f"{against}: the images are denoised by stage 1; try stage2's method = {advice}")
+    return "stage1" if against else "stage2"
+
+
+def _against_stage_2(result, images, errors):
+    """Return in words what speaks against stage 2's images, or ""."""
+    if result.covariance is None:  # a mask from a file, and nothing to judge it by: that was said
+        return ""
+    doubtful = [str(report) for report in result.reports if not report.decided]
+    if doubtful:
+        return f"which stage is better cannot be told, for the noise's law is not known ({doubtful[0]})"
+    # Two judges, and one of them knows nothing of the law, which may be wrong.
+    if result.stage2.config.covariance is not None:
+        shared = shared_with_residual(images.stack, to_stack(result.denoised2))
+        result.metrics["shared_with_residual"] = shared
+        if shared < LEAST_SHARED:
+            return f"stage 2 takes away what the image shows (its residual correlates {shared:.2f} with its result)"
+    if errors and errors["stage2"] >= errors["stage1"]:
+        return (
+            f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
+            f"{errors['stage1']:.4g})"
+        )
+    return ""
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ class TwoStageResult:
     stage1, stage2: Denoisers, None where a stage did not run. mask: boolean (size, size), odd, True = carries
     the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
     channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
-    shot: what photons add to the covariance, (gain, dark) of each channel (see N2VConfig), or None.
+    shot: what photons add to the covariance, (gain, dark) of each channel, lines and waves: what is taken off each page
+    (see N2VConfig for all three), or None. reports: a NoiseReport of each channel.
     denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
     each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
     settings: all of them, defaults included. folder: where the files are, or None.
@@ -33,6 +34,9 @@ class TwoStageResult:
     autocorrelation: np.ndarray | None = None
     covariance: np.ndarray | None = None
     shot: list | None = None
+    lines: list | None = None
+    waves: list | None = None
+    reports: list = dataclasses.field(default_factory=list)
     denoised: np.ndarray | None = None
     denoised1: np.ndarray | None = None
     denoised2: np.ndarray | None = None

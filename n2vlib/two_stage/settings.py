@@ -53,7 +53,7 @@ RULES = {name: FIELDS[field] for name, field in NAMES.items()} | {
     "roi_threshold": number(at_least=0.01, at_most=0.99),
     "scale_factor": number(at_least=0.05, at_most=1),
     "select_background": SWITCH,
-    "method": choice("structn2v", "recorrupted"),
+    "method": choice("auto", "structn2v", "recorrupted"),
     "mask_source": choice("stage1", "file", "extractor"),
     "mask_file_path": _PATH,
     "mask_method": choice("flat_patches", "rings"),
@@ -96,7 +96,7 @@ BEST = {name: _DEFAULTS[name] for name in _RUN} | dict(
         mask_strategy=0,
         roi_size=3,
         select_background=False,
-        method="structn2v",
+        method="auto",
         recorruption=_N2V.recorruption,
         draws=_N2V.draws,
         mask_source="stage1",
@@ -121,7 +121,7 @@ RINGS = {
 # "documented": as the documentation of autoStructN2V has it; where that says nothing: as in N2VConfig.paper().
 _SLOW = dict(features=64, optimizer="adam", lr_scheduler="plateau", average_weights=0, use_roi=True)
 _FIRST = dict(patch_size=32, mask_percentage=15, mask_strategy=0, roi_size=3, learning_rate=1e-4)
-_SECOND = dict(batch_size=2, learning_rate=1e-5, mask_method="rings")
+_SECOND = dict(batch_size=2, learning_rate=1e-5, method="structn2v", mask_method="rings")
 _RINGS = dict(base_percentile=50, percentile_decay=1.15, center_ratio_threshold=0.3, max_true_pixels=25)
 DOCUMENTED = BEST | dict(
     preset="documented",

@@ -26,6 +26,7 @@ from n2vlib.learning.losses import blind_loss, measure_leak
 from n2vlib.learning.optimizers import Muon, orthogonalise
 from n2vlib.learning.patches import channel_statistics, crop_patches
 from n2vlib.learning.training import Run, _train_epoch, _train_step
+from n2vlib.noise.models import SMALLEST_VARIANCE
 
 
 def weights(model):
@@ -621,9 +622,9 @@ def test_the_loss_with_a_noise_model_is_the_negative_log_likelihood(gain, offset
     noise = [torch.tensor(values, dtype=torch.float64)[:, None, None, None] for values in (gain, offset)]
     loss = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise)
 
-    variance = np.log(1 + np.exp(raw)) + 1e-4
+    variance = np.log(1 + np.exp(raw)) + SMALLEST_VARIANCE
     gain, offset = np.reshape(gain, (2, 1, 1)), np.reshape(offset, (2, 1, 1))
-    total = variance + np.maximum(gain * mean + offset, 1e-4)
+    total = variance + np.maximum(gain * mean + offset, SMALLEST_VARIANCE)
     density = np.exp(-((mean - target) ** 2) / (2 * total)) / np.sqrt(2 * np.pi * total)
     expected = -np.log(density)[blind].mean() - np.log(2 * np.pi) / 2  # the constant is left out
     assert loss.item() == pytest.approx(expected, rel=1e-9)
@@ -730,3 +731,11 @@ def test_the_noise_level_needs_a_gaussian_noise_model(image, tiny):
 def test_the_noise_level_of_other_channels_is_refused(image, two_channels, tiny, refused):
     with refused(ValueError, r"trained on 1 channel.* has 2: give images with the same"):
         n2vlib.learning.blind_sigma(train(image, tiny(max_steps=1, noise_model="gaussian")), two_channels)
+
+
+def test_a_wide_range_is_not_rounded(tiny):
+    rng, clean = np.random.default_rng(0), np.full((3, 1, 64, 64), 200.0)
+    clean[..., 20:28, 20:28] = 20000
+    assert not Run(clean + rng.normal(0, 16, clean.shape), None, tiny()).rounds
+    for image in (clean + rng.normal(0, 4000, clean.shape), rng.poisson(clean / 1e4)):  # noise as large as the rest
+        assert Run(image, None, tiny()).rounds

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.stats
 import skimage.metrics
 import torch
@@ -158,6 +159,84 @@ def test_poisson_gaussian_finds_no_gain_in_gaussian_noise():
     gain, offset = estimate_poisson_gaussian(image[None])
     assert 0 <= gain < 0.075
     assert gain * 100 + offset == pytest.approx(100, rel=0.05)
+
+
+def discs(count, side=256, seed=0):
+    """1 in some discs of 8 to 16 pixels' radius, else 0."""
+    rng, (y, x) = np.random.default_rng(seed), np.mgrid[:side, :side]
+    places = rng.uniform((20, 20, 8), (side - 20, side - 20, 16), (count, 3))
+    return np.any([np.hypot(y - row, x - column) < radius for row, column, radius in places], axis=0) * 1.0
+
+
+@pytest.mark.parametrize("background, cells", [(0.05, 1), (0.02, 4), (0.003, 3)])
+def test_sparse_counts_have_the_variance_of_their_mean(background, cells):
+    # N photons tell a variance to about 1 / sqrt(N / 4) (each is in overlapping squares of one class in four):
+    # 3.5 % for the 3300 of 0.05, 14 % for the 200 of 0.003. Margins: 3 deviations, and 2 % for the discs' edges.
+    signal = background + cells * discs(8)
+    gain, offset = estimate_poisson_gaussian(np.random.default_rng(0).poisson(signal)[None])
+    margin = 0.02 + 6 / np.sqrt(background * signal.size)
+    assert gain == pytest.approx(1, rel=0.15)
+    assert gain * background + offset == pytest.approx(background, rel=margin)
+    assert gain * 0.2 * background + offset > 0  # nor negative where fewer photons fell
+
+
+@pytest.mark.parametrize("cells", [3, 20])
+def test_few_bright_cells_on_a_large_dark_background(cells):
+    # Background: 900 independent squares of 18 degrees of freedom in each of 16 classes: 1 % a class. Cells: 10
+    # classes of 3 independent squares of 18, 19 % each, 6 % together, and some pixels of edges: 25 %.
+    rng, signal = np.random.default_rng(0), 1000 * scipy.ndimage.gaussian_filter(discs(cells), 2)
+    gain, offset = estimate_poisson_gaussian((100 + rng.poisson(signal) + rng.normal(0, 4.4, signal.shape))[None])
+    assert gain == pytest.approx(1, rel=0.25)
+    assert gain * 100 + offset == pytest.approx(4.4**2, rel=0.04)
+
+
+@pytest.mark.parametrize("fill", [0, 100, 5000])
+def test_a_constant_border_changes_nothing(fill):
+    rng, signal = np.random.default_rng(0), np.tile(np.linspace(100, 400, 256), (256, 1))
+    image = 2 * rng.poisson(signal / 2) + rng.normal(0, 5, signal.shape)
+    bare = np.array(estimate_poisson_gaussian(image[None]))
+    for width in (17, 60, 200):  # 22, 53 and 85 % of the pixels
+        padded = np.array(estimate_poisson_gaussian(np.pad(image, width, constant_values=fill)[None]))
+        # 2000 squares of 18 degrees of freedom, other ones each time: 16 classes of 3 %, at the line's end 3 %.
+        for level in (100, 400):
+            assert padded @ (level, 1) == pytest.approx(bare @ (level, 1), rel=0.1)
+
+
+@pytest.mark.parametrize("gain, read, black", [(1, 0, 0), (0.1, 1, 0), (10, 3, 1000), (2.5, 20, 100), (1, 0.5, 50)])
+def test_the_variance_is_right_at_both_ends_and_never_negative(gain, read, black):
+    # Some 30 classes of 500 independent squares of 18 degrees of freedom: 1.5 % each, at the end of a line through
+    # all 1 %. Where the signal is 0 it is known to that part of the middle class: 1 % of 100 gain at most.
+    rng, signal = np.random.default_rng(0), np.tile(np.linspace(0, 200, 512), (512, 1))
+    image = black + gain * rng.poisson(signal / gain) + rng.normal(0, read, signal.shape)
+    found_gain, found_offset = estimate_poisson_gaussian(image[None])
+    for level in (0, 200):
+        found = found_gain * (black + level) + found_offset
+        assert found == pytest.approx(gain * level + read**2, rel=0.05, abs=gain)
+    lowest = scipy.ndimage.uniform_filter(image, 9).min()  # the least local signal
+    assert found_gain * lowest + found_offset > 0
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+def test_gain_and_offset_scale_with_the_image(scale, shift):
+    image = np.random.default_rng(0).poisson(np.tile(np.linspace(5, 50, 64), (64, 1)))[None]
+    gain, offset = estimate_poisson_gaussian(image)
+    assert estimate_poisson_gaussian(scale * image + shift) == pytest.approx(
+        (scale * gain, scale**2 * offset - scale * gain * shift), rel=1e-6, abs=1e-6 * scale**2
+    )
+
+
+@pytest.mark.parametrize(
+    "level, cells, read, most", [(0.05, 1, 0, 0.02), (100, 1000, 4.4, 0.8)], ids=["sparse", "dark"]
+)
+def test_a_dark_background_is_as_calm_as_without_noise_model(level, cells, read, most):
+    """Noise of 0.22 and 4.4: too small a variance would leave it in."""
+    rng, inside = np.random.default_rng(0), discs(8)
+    light = cells * (inside if cells == 1 else scipy.ndimage.gaussian_filter(inside, 2))
+    counts = rng.poisson(light + level * (cells == 1)) + level * (cells > 1) + rng.normal(0, read, light.shape)
+    far = ~scipy.ndimage.binary_dilation(inside, iterations=12)
+    config = n2vlib.N2VConfig(noise_model="poisson_gaussian", max_steps=400, device="cpu")
+    error = n2vlib.train(counts, config).predict(counts)[far] - level
+    assert np.sqrt(np.mean(error**2)) < most
 
 
 @pytest.mark.parametrize("model", ["gaussian", "poisson_gaussian"])

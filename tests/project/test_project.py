@@ -21,7 +21,7 @@ ROOMS = "images noise learning datasets show two_stage".split()
 # So do the files of a room.
 FILES = {
     "images": "arrays writing tiff_damage stacks files file_to_file",
-    "noise": "models covariance spectrum report",
+    "noise": "models covariance waves lines validity spectrum masks law report",
     "learning": "metrics device optimizers allowed_values masking config network patches "
     "model_files denoiser losses training",
     "datasets": "downloads photographs painted pretrained",

@@ -1,0 +1,249 @@
+"""One law of an image's noise, measured once and used by all: neighbours, lines, waves, growth with the signal.
+
+image -> waves -> lines -> covariance of what is left -> growth with the signal; and from the law noise drawn anew.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..images.arrays import check_values, to_stack
+from .covariance import noise_autocovariance
+from .lines import line_covariance, line_offsets
+from .spectrum import draw_noise, noise_spectrum, split_shot_noise
+from .validity import clipped_values, enlargement, grey_level, unequal_places
+from .waves import Wave, find_waves, fitted_waves
+
+FEW_PAGES = 16  # of a stack, from which the law is measured: plenty
+WAVE_PAGES = 3  # and those in which waves are looked for
+PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
+
+
+@dataclass(frozen=True)
+class NoiseLaw:
+    """What one channel's noise is, in intensity units and pixels.
+
+    covariance: (size, size), of a pixel and its neighbours, without lines and waves, in the dark; intensity squared.
+    error: (size, size), what each value would scatter by if the noise were white. measured: as covariance, where
+    the image is flat, at the mean intensity level. rows, columns: (64,), covariance of the offsets of whole rows
+    (columns) at each distance; zeros: none. waves: a tuple of Wave. gain, dark: at a signal s the variance is
+    higher by gain * (s - dark); gain 0: the same everywhere. texture: the correlation of neighbours, 0 to 1, that
+    was taken for the image's own. tails: excess kurtosis, 0 for Gaussian noise. clipped: pairs (value, share of the
+    pixels). step: between grey levels, 0 for none. enlarged: the factor by which pixels were repeated. places: ratio
+    of the noise's variances in a 2x2 tile.
+    """
+
+    covariance: np.ndarray = field(repr=False)
+    error: np.ndarray = field(repr=False)
+    measured: np.ndarray = field(repr=False)
+    rows: np.ndarray = field(repr=False)
+    columns: np.ndarray = field(repr=False)
+    waves: tuple[Wave, ...] = ()
+    gain: float = 0.0
+    dark: float = 0.0
+    level: float = 0.0
+    texture: float = 0.0
+    tails: float = 0.0
+    clipped: tuple = ()
+    step: float = 0.0
+    enlarged: int = 1
+    places: float = 1.0
+
+    @property
+    def lines(self):
+        """The covariances of rows and columns as plain lists, as N2VConfig takes them for a channel; [] for none."""
+        return [one.tolist() if one.any() else [] for one in (self.rows, self.columns)]
+
+    @property
+    def frequencies(self):
+        """The waves' frequencies (y, x) as plain lists, as N2VConfig takes them for a channel."""
+        return [[wave.y, wave.x] for wave in self.waves]
+
+
+def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
+    """Measure the law of the noise on the noisy images themselves, the slow and regular parts first.
+
+    images: (Y, X), (N, Y, X) or (N, C, Y, X), intensity units; of several channels, name one. size: of the
+    covariance, odd; share: of the calmest patches that is used, in percent. Returns a NoiseLaw.
+    Raises ValueError for images too small (32 pixels a side at least), without noise, or with NaN.
+
+    >>> noisy = np.random.default_rng(0).normal(100, 10, (128, 128)) + 8 * (-1) ** np.arange(128)
+    >>> law = noise_law(noisy)
+    >>> [(round(wave.period, 1), round(wave.amplitude)) for wave in law.waves], round(law.covariance[5, 5] ** 0.5)
+    ([(2.0, 8)], 10)
+    """
+    pages = channel_pages(images, channel, channel_axis)
+    if min(pages.shape[1:]) < 2 * SMALLEST_PATCH:
+        size = "x".join(map(str, pages.shape[1:]))
+        raise ValueError(
+            f"an image of {size} pixels is too small to measure its noise: each side needs {2 * SMALLEST_PATCH}"
+        )
+    patch = int(np.clip(min(pages.shape[1:]) // 2, SMALLEST_PATCH, PATCH))
+    size = min(size, patch - 1 - patch % 2)
+    frequencies = _all_waves(pages)
+    still = np.stack([page - _waves_of(page, frequencies) for page in pages])
+    rows = line_covariance(still)
+    still -= np.stack([line_offsets(page, rows) for page in still])[:, :, None] if rows.any() else 0
+    columns = line_covariance(still.transpose(0, 2, 1))
+    still -= np.stack([line_offsets(page.T, columns) for page in still])[:, None, :] if columns.any() else 0
+    rough = noise_autocovariance(still, size, patch, share)
+    clipped = clipped_values(pages, rough.values.max() ** 0.5)
+    measured = rough
+    if clipped:  # where pixels are clipped the noise is weaker
+        valid = ~np.isin(pages, [value for value, _ in clipped])
+        measured = noise_autocovariance(still, size, patch, share, valid=valid)
+    if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
+        raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
+    covariance, (gain, dark) = split_shot_noise(still, measured)
+    waves = [] if not frequencies else _measured_waves(pages[0], frequencies)
+    return NoiseLaw(
+        covariance=covariance,
+        error=measured.error,
+        measured=measured.values,
+        rows=rows,
+        columns=columns,
+        waves=tuple(waves),
+        gain=float(gain),
+        dark=float(dark),
+        level=measured.level,
+        texture=measured.texture,
+        tails=measured.tails,
+        clipped=tuple(clipped),
+        step=grey_level(pages),
+        enlarged=min(enlargement(page) for page in pages),
+        places=unequal_places(still[0]),
+    )
+
+
+def pattern(page, lines=((), ()), frequencies=()):
+    """Return the lines and waves of a page, (Y, X) in intensity units: what can be subtracted from it.
+
+    lines: covariances of the offsets of rows and of columns, () for none. frequencies: (y, x) of waves, in cycles a
+    pixel. How strong they are on this page is estimated from it. See `NoiseLaw` for both.
+
+    >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64)) + 8 * (-1) ** np.arange(64)
+    >>> round(pattern(noisy, frequencies=[(0, 0.5)])[0, 0])
+    8
+    """
+    page = np.asarray(page, np.float64)
+    if min(page.shape) < SMALLEST_PATCH:  # too little to estimate them from
+        return np.zeros(page.shape)
+    found = _waves_of(page, frequencies)
+    rows, columns = lines
+    if len(rows):
+        found = found + line_offsets(page - found, rows)[:, None]
+    if len(columns):
+        found = found + line_offsets((page - found).T, columns)[None]
+    return found
+
+
+def draw_from_law(law, shape, generator):
+    """Draw noise of a law for a page: neighbours, lines through the whole of it, waves with a phase of chance.
+
+    law: a NoiseLaw. shape: (Y, X). generator: torch.Generator. Returns a float32 tensor (Y, X), intensity units.
+    The growth with the signal is not in it.
+
+    >>> law = noise_law(np.random.default_rng(0).normal(0, 10, (64, 64)))
+    >>> drawn = draw_from_law(law, (128, 128), torch.Generator().manual_seed(0))
+    >>> tuple(drawn.shape), round(drawn.std().item(), -1)
+    ((128, 128), 10.0)
+    """
+    size = len(law.covariance)
+    wide = (shape[0] + size - 1, shape[1] + size - 1)
+    noise = draw_noise(noise_spectrum(law.covariance, wide), generator)[0, : shape[0], : shape[1]]
+    return noise + draw_patterns(law, shape, generator)
+
+
+def draw_patterns(law, shape, generator):
+    """Draw the lines and waves of a law alone, float32 (Y, X); waves have a phase of chance."""
+    noise = torch.zeros(tuple(shape))
+    if law.rows.any():
+        noise = noise + _draw_offsets(law.rows, shape[0], generator)[:, None]
+    if law.columns.any():
+        noise = noise + _draw_offsets(law.columns, shape[1], generator)
+    down, right = (torch.arange(length, dtype=torch.float32) for length in shape)
+    for wave in law.waves:
+        phase = torch.rand((), generator=generator) * 2 * torch.pi
+        turns = 2 * torch.pi * (wave.y * down[:, None] + wave.x * right) + phase
+        noise = noise + wave.amplitude * torch.cos(turns)
+    return noise
+
+
+def _draw_offsets(covariance, count, generator):
+    lags = len(covariance)
+    symmetric = np.concatenate([covariance, np.zeros(count), covariance[:0:-1]])  # what is far apart has none in common
+    spectrum = np.maximum(np.fft.fft(symmetric).real, 0)
+    return draw_noise(spectrum[None], generator)[0, 0, : count if lags else 0]
+
+
+def without_patterns(stack, lines=None, waves=None):
+    """Return a stack (N, C, Y, X) without its lines and waves, float32; the stack itself if it is to have none.
+
+    lines, waves: as in N2VConfig, for each channel (rows, columns) and frequencies. Page by page.
+    """
+    if not _any(lines) and not _any(waves):
+        return stack
+    channels = stack.shape[1]
+    lines, waves = lines or [((), ())] * channels, waves or [()] * channels
+    clean = np.empty(stack.shape, np.float32)
+    for page, target in zip(stack, clean):
+        for c in range(channels):
+            target[c] = page[c] - pattern(page[c], lines[c], waves[c])
+    return clean
+
+
+def _any(nested):
+    """Return whether there is any number in nested lists."""
+    return any(map(_any, nested)) if isinstance(nested, (list, tuple)) else nested is not None
+
+
+def checked_lines(lines):
+    """Check the covariances of lines, for each channel (rows, columns); raise ValueError, in one sentence."""
+    for channel in lines:
+        if len(channel) != 2 or any(np.ndim(one) != 1 or not np.isfinite(one).all() for one in channel):
+            raise ValueError("lines are, for each channel, two lists: covariances of rows and of columns, [] for none")
+    return lines
+
+
+def checked_waves(waves):
+    """Check the frequencies of waves, for each channel pairs (y, x); raise ValueError, in one sentence."""
+    for channel in waves:
+        pairs = np.asarray(channel, np.float64).reshape(-1, 2) if len(channel) else np.zeros((0, 2))
+        if not (np.abs(pairs) <= 0.5).all() or (pairs == 0).all(axis=1).any():
+            raise ValueError("waves are, for each channel, pairs (y, x) in cycles a pixel, at most 0.5 and not both 0")
+    return waves
+
+
+def channel_pages(images, channel=None, channel_axis=None):
+    """Check the images and return some pages of the channel asked for, float64 (N, Y, X)."""
+    stack = to_stack(images, channel_axis)
+    channels = stack.shape[1]
+    if channels > 1 and channel not in range(channels):
+        raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
+    if channels == 1 and channel not in (None, 0):
+        raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
+    some = stack[:: -(-len(stack) // FEW_PAGES), channel or 0 : (channel or 0) + 1]
+    check_values(some)
+    return some[:, 0].astype(np.float64)
+
+
+def _all_waves(pages):
+    """Return the frequencies of the waves of some pages, each once."""
+    found = []
+    for page in pages[:: -(-len(pages) // WAVE_PAGES)]:
+        for wave in find_waves(page):
+            bins = np.abs(np.array(found).reshape(-1, 2) - (wave.y, wave.x)) * min(page.shape)
+            if not len(found) or bins.max(axis=1).min() > 1.5:
+                found.append((wave.y, wave.x))
+    return found
+
+
+def _waves_of(page, frequencies):
+    return fitted_waves(page, frequencies) if len(frequencies) else np.zeros(page.shape)
+
+
+def _measured_waves(page, frequencies):
+    """Return each frequency as a Wave with its amplitude on a page."""
+    alone = [np.abs(fitted_waves(page, [f])).max() for f in frequencies]
+    return [Wave(float(y), float(x), float(amplitude)) for (y, x), amplitude in zip(frequencies, alone)]
