@@ -57,9 +57,10 @@ def validation_loss(run):
 def recorrupted_error(denoiser, images, covariance, shot=None, laws=(), recorruption=0.5, draws=4, seed=0):
     """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
 
-    Noise z of the images' own covariance is added to the input and z / a taken from the target: the noises
-    are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
-    different tasks cannot be compared, these errors can, with the same covariance and seed.
+    Noise z of the images' own covariance is added to the input and z / a taken from the target: for Gaussian noise
+    these are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
+    different tasks cannot be compared, these errors can, with the same covariance and seed. They are
+    those on images with recorruption**2 more noise, from one draw, and as right as the covariance.
 
     images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result. laws: a
     NoiseLaw of each channel whose lines and waves are drawn as well.
@@ -73,11 +74,14 @@ def recorrupted_error(denoiser, images, covariance, shot=None, laws=(), recorrup
     stack, errors = to_stack(images), []
     pages = torch.from_numpy(np.asarray(stack, np.float32))
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(draws):
-        noise = noise_like(pages, covariance, generator, shot)
-        for c, law in enumerate(laws):
-            noise[:, c] += torch.stack([draw_patterns(law, pages.shape[2:], generator) for _ in pages])
-        noise = noise.numpy()
+    for draw in range(draws):
+        if draw % 2 == 0:
+            noise = noise_like(pages, covariance, generator, shot)
+            for c, law in enumerate(laws):
+                noise[:, c] += torch.stack([draw_patterns(law, pages.shape[2:], generator) for _ in pages])
+            noise = noise.numpy()
+        else:
+            noise = -noise  # what goes along with it by chance (a wave has but one phase) goes the other way
         predicted = denoiser.predict(stack + recorruption * noise, draws=0)
         errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
     return float(np.mean(errors))
@@ -87,10 +91,10 @@ def shared_with_residual(noisy, denoised):
     """Return the correlation, -1 to 1, of a denoised image with what was taken from the noisy one, details alone.
 
     The best denoiser's error is orthogonal to its result (the projection theorem), so what it takes away goes along
-    with the result only through the noise that is still in it: never negatively. A denoiser that was told a wrong law
-    takes away what it sees, or adds what it does not: the correlation turns negative. Nothing is assumed of the noise.
+    with the result only through the noise that is still in it: not negatively. A denoiser that was told a wrong law
+    takes away what it sees, or adds what it does not. Of the noise only a mean of zero is assumed.
 
-    noisy, denoised: (..., Y, X), in the same units.
+    noisy, denoised: (..., Y, X), in the same units. Returns 0.0 where either has no details.
 
     >>> signal = np.sin(np.arange(64) / 2) * np.ones((64, 1))
     >>> noisy = signal + np.random.default_rng(0).normal(0, 0.2, (64, 64))
@@ -100,6 +104,8 @@ def shared_with_residual(noisy, denoised):
     sides = (0,) * (np.ndim(noisy) - 2) + (DETAILS,) * 2
     noisy, denoised = (np.asarray(image, np.float64) for image in (noisy, denoised))
     details = [image - scipy.ndimage.gaussian_filter(image, sides) for image in (noisy - denoised, denoised)]
+    if min(one.std() for one in details) == 0:
+        return 0.0
     return float(np.corrcoef(details[0].ravel(), details[1].ravel())[0, 1])
 
 

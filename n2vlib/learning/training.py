@@ -38,7 +38,8 @@ def train(
     config.covariance nothing is hidden and the patches are recorrupted: see `masking`.
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), any real dtype, in intensity units; an array, or a
-        memory map of which only patches are read. config: N2VConfig, default N2VConfig().
+        memory map of which only patches are read (with config.lines or waves: a copy without these).
+    config: N2VConfig, default N2VConfig().
     validation: for the validation loss at the end of each epoch: noisy images of the same kind, or a
         fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
     callbacks: functions called after each step with a `Progress`; one that returns True ends it.
@@ -112,9 +113,9 @@ def _warn_of_correlated_noise(stack, pages):
         report = noise_report(some[:, c])
         if report.correlated:
             warnings.warn(
-                f"channel {c}: {report}; a noise model takes neighbours to have independent noise and keeps what they "
-                "share: use run_two_stage, or noise_model=None",
-                stacklevel=5,
+                f"channel {c}: {report}; a noise model takes neighbours to have independent noise, so it "
+                "keeps more than plain Noise2Void: use run_two_stage, or at least noise_model=None",
+                stacklevel=4,
             )
 
 

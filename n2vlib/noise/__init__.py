@@ -15,7 +15,7 @@ report       the verdict in sentences: the kinds found, what to do, and what can
 """
 
 from .covariance import lag_products, noise_autocovariance
-from .law import NoiseLaw, draw_from_law, noise_law, pattern
+from .law import draw_from_law, noise_law, pattern
 from .masks import ring_mask, structural_mask
 from .models import estimate_poisson_gaussian, expected_signal, mean_and_variance, posterior_mean
 from .report import noise_report

@@ -172,7 +172,7 @@ def _flat_patches(page, basis, share, guide, usable):
     pieces = sliding_window_view(page, (patch, patch))[::step, ::step]
     noise = _detrended(pieces, basis)
     # Padding and saturated pixels have no noise but that of rounding.
-    noisy = (noise**2).mean(axis=1) > 1e-12 * np.square(page).mean()
+    noisy = (noise**2).mean(axis=1) > 1e-14 * np.square(page).mean()
     whole = sliding_window_view(usable, (patch, patch))[::step, ::step].mean(axis=(2, 3)).ravel() > 0.99
     noisy &= whole if (noisy & whole).sum() > 10 else True
     keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]

@@ -13,9 +13,10 @@ from .covariance import noise_autocovariance
 from .lines import line_covariance, line_offsets
 from .spectrum import draw_noise, noise_spectrum, split_shot_noise
 from .validity import clipped_values, enlargement, grey_level, unequal_places
-from .waves import Wave, find_waves, fitted_waves
+from .waves import Wave, find_waves, fitted_waves, same_wave, wave_amplitudes
 
 FEW_PAGES = 16  # of a stack, from which the law is measured: plenty
+LARGEST_SIDE, MOST_PIXELS = 4096, 2**24  # of a page, from its middle; and of all: so that a measurement fits the memory
 WAVE_PAGES = 3  # and those in which waves are looked for
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
 
@@ -74,6 +75,7 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
     ([(2.0, 8)], 10)
     """
     pages = channel_pages(images, channel, channel_axis)
+    pages = pages[np.ptp(pages, axis=(1, 2)) > 0] if np.ptp(pages) else pages  # an empty page knows nothing of noise
     if min(pages.shape[1:]) < 2 * SMALLEST_PATCH:
         size = "x".join(map(str, pages.shape[1:]))
         raise ValueError(
@@ -82,28 +84,16 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
     patch = int(np.clip(min(pages.shape[1:]) // 2, SMALLEST_PATCH, PATCH))
     size = min(size, patch - 1 - patch % 2)
     frequencies = _all_waves(pages)
-    still = np.stack([page - _waves_of(page, frequencies) for page in pages])
-    rows = line_covariance(still)
-    still -= np.stack([line_offsets(page, rows) for page in still])[:, :, None] if rows.any() else 0
-    columns = line_covariance(still.transpose(0, 2, 1))
-    still -= np.stack([line_offsets(page.T, columns) for page in still])[:, None, :] if columns.any() else 0
-    rough = noise_autocovariance(still, size, patch, share)
-    clipped = clipped_values(pages, rough.values.max() ** 0.5)
-    measured = rough
-    if clipped:  # where pixels are clipped the noise is weaker
-        valid = ~np.isin(pages, [value for value, _ in clipped])
-        measured = noise_autocovariance(still, size, patch, share, valid=valid)
-    if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
-        raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
+    still, rows, columns = _without_lines(np.stack([page - _waves_of(page, frequencies) for page in pages]))
+    measured, clipped = _neighbours(pages, still, size, patch, share)
     covariance, (gain, dark) = split_shot_noise(still, measured)
-    waves = [] if not frequencies else _measured_waves(pages[0], frequencies)
     return NoiseLaw(
         covariance=covariance,
         error=measured.error,
         measured=measured.values,
         rows=rows,
         columns=columns,
-        waves=tuple(waves),
+        waves=tuple(_measured_waves(pages[:: -(-len(pages) // WAVE_PAGES)], frequencies)),
         gain=float(gain),
         dark=float(dark),
         level=measured.level,
@@ -114,6 +104,29 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
         enlarged=min(enlargement(page) for page in pages),
         places=unequal_places(still[0]),
     )
+
+
+def _without_lines(pages):
+    """Measure the offsets of rows, then those of columns; return the pages without both, and the two covariances."""
+    rows = line_covariance(pages)
+    if rows.any():
+        pages = pages - np.stack([line_offsets(page, rows) for page in pages])[:, :, None]
+    columns = line_covariance(pages.transpose(0, 2, 1))
+    if columns.any():
+        pages = pages - np.stack([line_offsets(page.T, columns) for page in pages])[:, None, :]
+    return pages, rows, columns
+
+
+def _neighbours(pages, still, size, patch, share):
+    """Measure the autocovariance of still pages where no pixels are clipped; return it, and where they are clipped."""
+    measured = noise_autocovariance(still, size, patch, share)
+    clipped = clipped_values(pages, measured.values.max() ** 0.5)
+    if clipped:  # there the noise is weaker
+        valid = ~np.isin(pages, [value for value, _ in clipped])
+        measured = noise_autocovariance(still, size, patch, share, valid=valid)
+    if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
+        raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
+    return measured, clipped
 
 
 def pattern(page, lines=((), ()), frequencies=()):
@@ -165,16 +178,17 @@ def draw_patterns(law, shape, generator):
     down, right = (torch.arange(length, dtype=torch.float32) for length in shape)
     for wave in law.waves:
         phase = torch.rand((), generator=generator) * 2 * torch.pi
+        if wave.is_own_mirror:  # whose phase is 0 or half a turn: its sign is all that can differ
+            phase = (phase > torch.pi) * torch.pi
         turns = 2 * torch.pi * (wave.y * down[:, None] + wave.x * right) + phase
         noise = noise + wave.amplitude * torch.cos(turns)
     return noise
 
 
 def _draw_offsets(covariance, count, generator):
-    lags = len(covariance)
     symmetric = np.concatenate([covariance, np.zeros(count), covariance[:0:-1]])  # what is far apart has none in common
     spectrum = np.maximum(np.fft.fft(symmetric).real, 0)
-    return draw_noise(spectrum[None], generator)[0, 0, : count if lags else 0]
+    return draw_noise(spectrum[None], generator)[0, 0, :count]
 
 
 def without_patterns(stack, lines=None, waves=None):
@@ -185,6 +199,9 @@ def without_patterns(stack, lines=None, waves=None):
     if not _any(lines) and not _any(waves):
         return stack
     channels = stack.shape[1]
+    for name, values in (("lines", lines), ("waves", waves)):
+        if values and len(values) != channels:
+            raise ValueError(f"{name} are of {len(values)} channels, the images have {channels}: give some for each")
     lines, waves = lines or [((), ())] * channels, waves or [()] * channels
     clean = np.empty(stack.shape, np.float32)
     for page, target in zip(stack, clean):
@@ -200,19 +217,28 @@ def _any(nested):
 
 def checked_lines(lines):
     """Check the covariances of lines, for each channel (rows, columns); raise ValueError, in one sentence."""
-    for channel in lines:
-        if len(channel) != 2 or any(np.ndim(one) != 1 or not np.isfinite(one).all() for one in channel):
-            raise ValueError("lines are, for each channel, two lists: covariances of rows and of columns, [] for none")
+    numbers = _is_list(lines) and all(_is_list(channel) and len(channel) == 2 for channel in lines)
+    numbers = numbers and all(_are_numbers(one) for channel in lines for one in channel)
+    if not numbers:
+        raise ValueError("lines are, for each channel, two lists: covariances of rows and of columns, [] for none")
     return lines
 
 
 def checked_waves(waves):
     """Check the frequencies of waves, for each channel pairs (y, x); raise ValueError, in one sentence."""
-    for channel in waves:
-        pairs = np.asarray(channel, np.float64).reshape(-1, 2) if len(channel) else np.zeros((0, 2))
-        if not (np.abs(pairs) <= 0.5).all() or (pairs == 0).all(axis=1).any():
-            raise ValueError("waves are, for each channel, pairs (y, x) in cycles a pixel, at most 0.5 and not both 0")
+    pairs = _is_list(waves) and all(_is_list(channel) for channel in waves)
+    pairs = pairs and all(_are_numbers(pair) and len(pair) == 2 for channel in waves for pair in channel)
+    if not pairs or any(not 0 < np.abs(pair).max() <= 0.5 for channel in waves for pair in channel):
+        raise ValueError("waves are, for each channel, pairs (y, x) in cycles a pixel, at most 0.5 and not both 0")
     return waves
+
+
+def _is_list(value):
+    return isinstance(value, (list, tuple))
+
+
+def _are_numbers(values):
+    return _is_list(values) and all(isinstance(v, (int, float)) and np.isfinite(v) for v in values)
 
 
 def channel_pages(images, channel=None, channel_axis=None):
@@ -223,19 +249,20 @@ def channel_pages(images, channel=None, channel_axis=None):
         raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
     if channels == 1 and channel not in (None, 0):
         raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
-    some = stack[:: -(-len(stack) // FEW_PAGES), channel or 0 : (channel or 0) + 1]
-    check_values(some)
-    return some[:, 0].astype(np.float64)
+    top, left = (max(0, (length - LARGEST_SIDE) // 2) for length in stack.shape[2:])
+    middle = stack[:, channel or 0, top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
+    count = min(FEW_PAGES, max(1, MOST_PIXELS // middle[0].size))
+    some = middle[:: -(-len(middle) // count)]
+    check_values(some[:, None])
+    return some.astype(np.float64)
 
 
 def _all_waves(pages):
     """Return the frequencies of the waves of some pages, each once."""
     found = []
     for page in pages[:: -(-len(pages) // WAVE_PAGES)]:
-        for wave in find_waves(page):
-            bins = np.abs(np.array(found).reshape(-1, 2) - (wave.y, wave.x)) * min(page.shape)
-            if not len(found) or bins.max(axis=1).min() > 1.5:
-                found.append((wave.y, wave.x))
+        new = [np.array([wave.y, wave.x]) for wave in find_waves(page)]
+        found += [f for f in new if not any(same_wave(f, other, page.shape) for other in found)]
     return found
 
 
@@ -243,7 +270,9 @@ def _waves_of(page, frequencies):
     return fitted_waves(page, frequencies) if len(frequencies) else np.zeros(page.shape)
 
 
-def _measured_waves(page, frequencies):
-    """Return each frequency as a Wave with its amplitude on a page."""
-    alone = [np.abs(fitted_waves(page, [f])).max() for f in frequencies]
-    return [Wave(float(y), float(x), float(amplitude)) for (y, x), amplitude in zip(frequencies, alone)]
+def _measured_waves(pages, frequencies):
+    """Return each frequency as a Wave with its mean amplitude on some pages."""
+    if not frequencies:
+        return []
+    amplitudes = np.mean([wave_amplitudes(page, frequencies) for page in pages], axis=0)
+    return [Wave(float(y), float(x), float(amplitude)) for (y, x), amplitude in zip(frequencies, amplitudes)]

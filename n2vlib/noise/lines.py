@@ -65,6 +65,8 @@ def line_offsets(page, covariance):
     True
     """
     page = np.asarray(page, np.float64)
+    if np.ptp(page) == 0:
+        return np.zeros(len(page))
     offsets = np.concatenate([[0], np.cumsum(_row_steps(page, _flatness(page)))])
     waves = scipy.fft.dct(offsets, norm="ortho")
     frequency = np.arange(len(waves)) / (2 * len(waves))
@@ -82,7 +84,7 @@ def _row_steps(strip, weights=None):
     weights = np.ones_like(steps) if weights is None else np.minimum(weights[1:], weights[:-1])
     middle = np.median(steps, axis=1, keepdims=True)
     scale = 1.5 * np.median(np.abs(steps - middle)) / 0.6745
-    if scale == 0:  # drawn by a computer: no noise, and no offsets in it
+    if scale == 0:  # drawn by a computer, or most pixels without a photon: no offsets can be told
         return np.zeros(len(steps))
     total = weights.sum(axis=1, keepdims=True)
     for _ in range(6):  # what is left is clipped and averaged again (Huber)
@@ -93,6 +95,7 @@ def _row_steps(strip, weights=None):
 
 def _flatness(page):
     """Return weights, (Y, X), near 1 where a page is calm along the rows, and small where it is not."""
+    page = (page - np.median(page)) / page.std()
     mean = scipy.ndimage.uniform_filter1d(page, 9, axis=1)
     variance = scipy.ndimage.uniform_filter1d(page**2, 9, axis=1) - mean**2
     variance = scipy.ndimage.uniform_filter1d(variance, 5, axis=0)

@@ -72,6 +72,8 @@ def noise_report(image, channel=None, channel_axis=None, size=11, share=10):
     neighbours share the noise, along x over 1 px (sigma 15.1): run both stages (run_two_stage)
     """
     pages = channel_pages(image, channel, channel_axis)
+    if not (isinstance(size, (int, np.integer)) and size % 2 == 1 and size >= 3 and 0 < share <= 100):
+        raise ValueError(f"size = {size}, share = {share} is not possible: an odd size from 3 on, a share in percent")
     try:
         law = noise_law(pages, size=size, share=share)
     except ValueError as reason:  # too small, or no noise
@@ -81,10 +83,9 @@ def noise_report(image, channel=None, channel_axis=None, size=11, share=10):
     centre = len(mask) // 2
     length_y, length_x = np.abs(np.argwhere(mask) - centre).max(axis=0)
     kinds, doubts = _kinds(law, mask), _doubts(law, pages)
-    reason = _undecided(law, mask, pages, (white, structured))
-    lines_or_waves = {"rows", "columns", "waves"} & set(kinds)
-    if reason and not reason.startswith(("hardly", "enlarged")) and lines_or_waves and law.texture < MOST_TEXTURE:
-        kinds = tuple(kind for kind in kinds if kind not in ("alike", "white"))  # lines and waves are certain
+    reason, of_neighbours = _undecided(law, mask, pages, (white, structured))
+    if of_neighbours and {"rows", "columns", "waves"} & set(kinds) and law.texture < MOST_TEXTURE:
+        kinds = tuple(kind for kind in kinds if kind not in ("alike", "opposite", "white"))  # the others are certain
         doubts, reason, mask = (*doubts, f"Of neighbours there is {reason}"), "", np.pad([[True]], centre)
     return NoiseReport(
         kinds=kinds,
@@ -131,25 +132,30 @@ def _kinds(law, mask):
 
 
 def _undecided(law, mask, pages, deviations):
-    """Return why the noise of neighbours, and so the noise, cannot be judged, in a sentence, or ""."""
+    """Return why the noise cannot be judged, in a sentence, or ""; and whether that is so of neighbours only."""
     white, structured = deviations
     waves = sum(wave.amplitude**2 / 2 for wave in law.waves)
     total = np.sqrt(white**2 + structured**2 + law.rows[0] + law.columns[0] + waves)
     span = np.subtract(*np.quantile(pages, (0.999, 0.001)))
     if law.enlarged > 1:
         step = f"::{law.enlarged}"
-        return f"enlarged {law.enlarged} x by repeating pixels: shrink it first (image[{step}, {step}])"
+        return f"enlarged {law.enlarged} x by repeating pixels: shrink it first (image[{step}, {step}])", False
     halfway = np.hypot(total, np.sqrt(law.gain * span / 2))  # what it is at half the signal
     rounded = total < 1.5 * law.step and halfway < 0.01 * span
     if rounded or (law.texture > TEXTURE and total < 0.02 * span):
-        return f"hardly any noise (at most {total:.2g}, of a range of {span:.3g}), too little to be told from detail"
+        return (
+            f"hardly any noise (at most {total:.2g}, of a range of {span:.3g}), too little to tell from detail",
+            False,
+        )
     patterns = law.rows.any() or law.columns.any() or law.waves
     most = TEXTURE if mask.sum() == 1 else MOST_TEXTURE if patterns or is_compact(mask) else 1.5 * MOST_TEXTURE
     if law.texture > most:  # of a narrow mask alone half as much again: a direction is hardly the image's own
-        return "no flat background: correlated noise, if any, cannot be told from the image's own texture"
-    if is_compact(mask) and _may_be_objects(mask, structured**2 / max(pages.var() - white**2, 1e-300)):
-        return "structure as broad as small objects: noise, if it is that, cannot be told from what the image shows"
-    return ""
+        return "no flat background: correlated noise, if any, cannot be told from the image's own texture", True
+    beside = law.measured[mask & (square_rings(len(mask)) > 0)]
+    alike = beside.size > 0 and beside.max() >= -beside.min()  # what an image shows makes no neighbours opposite
+    if alike and is_compact(mask) and _may_be_objects(mask, structured**2 / max(pages.var() - white**2, 1e-300)):
+        return "structure as broad as small objects: noise, if it is that, cannot be told from what is shown", True
+    return "", False
 
 
 def _may_be_objects(mask, explained):
@@ -167,7 +173,7 @@ def _doubts(law, pages):
     """Return in sentences what makes the measurement less certain, or the image a worse one."""
     sigma, doubts = np.sqrt(law.measured.max()), []
     for value, share in law.clipped:
-        side = "bright" if value <= np.median(pages) else "dark"
+        side = "bright" if value == pages.min() else "dark"
         bias = abs(clipping_bias(pages[0], value, sigma))
         where = "the background" if side == "bright" else "bright places"
         doubts.append(

@@ -53,7 +53,7 @@ def clipping_bias(image, value, sigma):
 
 
 def grey_level(image):
-    """Return the step between an image's values, in intensity units: 1 for most integers, 0 for floats that have none.
+    """Return the step between an image's values, in intensity units: 1 for most integers, 0 where there is none.
 
     >>> grey_level(np.array([[16, 32], [48, 16]], np.uint16))
     16.0
@@ -63,8 +63,11 @@ def grey_level(image):
     steps = np.diff(some)
     if not steps.size:
         return 0.0
-    whole = image.dtype.kind in "iub" or np.array_equal(some, np.round(some))
-    return float(np.gcd.reduce(steps.round().astype(np.int64))) if whole else 0.0
+    whole = image.dtype.kind in "iub" or (np.abs(some).max() < 2**53 and np.array_equal(some, np.round(some)))
+    if whole:
+        return float(np.gcd.reduce(steps.round().astype(np.int64)))
+    multiples = steps / steps.min()  # integers in other units, counts divided by 255
+    return float(steps.min()) if np.abs(multiples - multiples.round()).max() < 0.01 else 0.0
 
 
 def enlargement(page):

@@ -13,9 +13,11 @@ FALSE_WAVES = 0.001  # of white noise alone, at most this share of pages has a p
 ON_AXES = 4  # times the power around: along the axes, where images have edges, blocks of the page decide alone
 MOST_WAVES = 32  # of one page: a grid's harmonics
 LONGEST = 4  # periods in a page, at least: slower ones look like shading
+SMALLEST = 64  # pixels a side: of less there are not enough blocks to compare
 LARGEST = 512  # pixels a side in which waves are looked for: more shows no more
 WEAKEST = 0.05  # of the noise's deviation: less does no harm
 CLIP = 3  # deviations of the differences between neighbours: what is beyond is an edge
+BOTH = (np.conj, np.asarray)
 FITS = 8  # rounds that make the clipped fit as good as one to noise without edges
 
 
@@ -28,6 +30,11 @@ class Wave(NamedTuple):
     y: float
     x: float
     amplitude: float
+
+    @property
+    def is_own_mirror(self):
+        """Whether it turns by 0 or half a cycle from pixel to pixel along both axes."""
+        return {abs(self.y), abs(self.x)} <= {0, 0.5}
 
     @property
     def period(self):
@@ -55,23 +62,34 @@ def find_waves(page):
     >>> round(wave.period, 1), round(wave.angle), round(wave.amplitude)
     (7.2, 27, 14)
     """
-    page = _middle(np.asarray(page, np.float64))
+    whole = np.asarray(page, np.float64)
+    page = _middle(whole)
     slopes, scales = _slopes(page)
-    if min(scales) <= 0 or min(page.shape) < 32:
+    if min(scales) <= 0 or min(page.shape) < SMALLEST:
         return []
     found = []
     for _ in range(3):
         rest = _clipped(_without(slopes, found, _amplitudes(slopes, scales, found)), scales)
-        new = [f for f in _peaks(rest) if not any(_same(f, other, page.shape) for other in found)]
-        new = [f for number, f in enumerate(new) if not any(_same(f, other, page.shape) for other in new[:number])]
+        new = [f for f in _peaks(rest) if not any(same_wave(f, other, page.shape) for other in found)]
+        new = [f for number, f in enumerate(new) if not any(same_wave(f, other, page.shape) for other in new[:number])]
         new = [f for f in new if _everywhere(rest, f)]
         new += [f for f in _overtones(found + new, page.shape) if _everywhere(rest, f, coherence=0.3, alike=0.3)]
         if not new:
             break
         found = (found + new)[:MOST_WAVES]
         found = [_polished(slopes, scales, found, number) for number in range(len(found))]
+    if max(whole.shape) > LARGEST:
+        found = [_along_all(whole, f) for f in found]
     amplitudes, least = np.abs(_amplitudes(slopes, scales, found)), WEAKEST * min(scales) / np.sqrt(2)
     return [Wave(*map(float, f), float(a)) for f, a in zip(found, amplitudes) if a > least]
+
+
+def wave_amplitudes(page, frequencies):
+    """Return how strong waves of known frequencies are on a page, (K,) in intensity units: half their heights."""
+    page = np.asarray(page, np.float64)
+    amplitudes = _amplitudes(*_slopes(page), [np.asarray(f, np.float64) for f in frequencies])
+    mirrors = np.array([np.isin(np.abs(f), (0, 0.5)).all() for f in frequencies])
+    return np.where(mirrors, np.abs(amplitudes.real), np.abs(amplitudes))
 
 
 def fitted_waves(page, frequencies):
@@ -93,8 +111,7 @@ def fitted_waves(page, frequencies):
 
 
 def _middle(page):
-    top, left = (max(0, length // 2 - LARGEST // 2) for length in page.shape)
-    return page[top : top + LARGEST, left : left + LARGEST]
+    return page[tuple(map(_middle_part, page.shape))]
 
 
 def _slopes(page):
@@ -133,14 +150,28 @@ def _without(slopes, frequencies, amplitudes):
 def _amplitudes(slopes, scales, frequencies):
     """Fit complex amplitudes of waves to slopes that hold edges: what is left is clipped and fitted again (Huber)."""
     amplitudes = np.zeros(len(frequencies), complex)
-    if not frequencies:
+    if not len(frequencies):
         return amplitudes
-    # At half a cycle a pixel a wave is its own mirror image: its sum with that would count it twice.
-    twice = np.array([1 if np.isin(np.abs(f), (0, 0.5)).all() else 2 for f in frequencies])
+    down, right, steps = _turns(slopes.shape[1:], frequencies)
+    # The real parts of a * exp(i ...) and their products with each other: waves need not be orthogonal on a page.
+    same, mirrored = (sum(_products(f(down), f(right), f(step), down, right, step) for step in steps) for f in BOTH)
+    products = np.block(
+        [
+            [(same + mirrored).real, -(same + mirrored).imag],
+            [-(same + mirrored).imag.T, (same - mirrored).real],
+        ]
+    )
     for _ in range(FITS):
         rest = _clipped(_without(slopes, frequencies, amplitudes), scales)
-        amplitudes = amplitudes + twice * _projected(rest, frequencies)
+        held = _projected(rest, frequencies) * slopes[0].size * (np.abs(steps) ** 2).sum(axis=0)
+        more = np.linalg.lstsq(products / 2, np.concatenate([held.real, held.imag]), rcond=1e-6)[0]
+        amplitudes = amplitudes + more[: len(more) // 2] + 1j * more[len(more) // 2 :]
     return amplitudes
+
+
+def _products(down, right, step, other_down, other_right, other_step):
+    """Return the sums of products of waves and others over all pixels, (K, K)."""
+    return (down.T @ other_down) * (right @ other_right.T) * np.outer(step, other_step)
 
 
 def _projected(slopes, frequencies):
@@ -210,6 +241,20 @@ def _refined(slopes, start, bins=0.5):
     return -best if best[1] < 0 or (best[1] == 0 and best[0] < 0) else best
 
 
+def _along_all(page, f):
+    """Return a frequency, found in the middle of a page, as exactly as all of the page tells it."""
+    for axis in (0, 1):
+        rows, columns = (slice(None) if axis == n else _middle_part(page.shape[n]) for n in (0, 1))
+        slopes, scales = _slopes(page[rows, columns])
+        f = _refined(_clipped(slopes, scales), f, bins=0.5)
+    return f
+
+
+def _middle_part(length):
+    start = max(0, length // 2 - LARGEST // 2)
+    return slice(start, start + LARGEST)
+
+
 def _polished(slopes, scales, frequencies, number):
     """Return one of the frequencies again, from slopes without the other waves, and without a window."""
     others = frequencies[:number] + frequencies[number + 1 :]
@@ -217,7 +262,7 @@ def _polished(slopes, scales, frequencies, number):
     return _refined(rest, frequencies[number], bins=0.1)
 
 
-def _same(f, other, shape):
+def same_wave(f, other, shape):
     """Return whether two frequencies, or one and the other's mirror image, are within a bin."""
     bins = np.array(shape)
     return min(np.abs(((f - sign * other + 0.5) % 1 - 0.5) * bins).max() for sign in (1, -1)) < 1.5
@@ -227,14 +272,14 @@ def _overtones(frequencies, shape):
     """Return the missing ones of frequencies of which three or more are multiples of one: a grid has all of them."""
     bins, missing = np.array(shape), []
     for one, other in itertools.combinations(frequencies, 2):
-        base = np.abs(one - other)
+        base = one - other
         orders = [np.round((f @ base) / (base @ base)) for f in frequencies]
-        fits = [np.abs(abs(f) - order * base).max() < 1 / bins.min() for f, order in zip(frequencies, orders)]
-        if (base * bins).max() < LONGEST or sum(fits) < 3:
+        fits = [np.abs(f - order * base).max() < 1 / bins.min() for f, order in zip(frequencies, orders)]
+        if np.abs(base * bins).max() < LONGEST or sum(fits) < 3:
             continue
-        multiples = [order * base for order in range(1, int(0.5 / base.max() + 0.01) + 1)]
+        multiples = [order * base for order in range(1, int(0.5 / np.abs(base).max() + 0.01) + 1)]
         known = [*frequencies, *missing]
-        missing += [f for f in multiples if not any(_same(f, other, shape) for other in known)]
+        missing += [f for f in multiples if not any(same_wave(f, other, shape) for other in known)]
     return missing
 
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from ..images.arrays import from_stack, symmetrised, to_stack
+from ..images.arrays import from_stack, symmetrised
 from ..images.files import read_images
 from ..learning.losses import recorrupted_error, shared_with_residual
 from ..learning.masking import load_mask
@@ -32,7 +32,7 @@ def run_two_stage(images, config=None, callbacks=()):
     measured (`noise_report`), and stage 2 is trained on the original noisy images: structN2V (Broaddus et al.
     2020) hides the neighbours that share the noise, recorrupted training (Pang et al. 2021) draws more noise of the
     same law, and takes lines and waves off each page first. "method": "auto" recorrupts where the law is known,
-    hides where the noise is far from Gaussian, and leaves stage 2 out where no correlation is found or can be told.
+    hides where flat places hold noise far from Gaussian, and leaves stage 2 out where no correlation is found.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
@@ -70,7 +70,7 @@ def run_two_stage(images, config=None, callbacks=()):
     with _told("denoising", settings):
         _predict(result, images)
         result.metrics["denoised_by"] = _better(result, images, images.stack if parts[2] is None else parts[2])
-    result.denoised = result.denoised1 if result.metrics["denoised_by"] == "stage1" else result.denoised2
+    result.denoised = _handed_out(result, images)
     if settings["output_dir"] is not None:
         try:
             result.folder = write_run(result, images.files)
@@ -140,9 +140,10 @@ def _method(result):
         return options["method"]
     if options["mask_source"] == "file":
         return "structn2v"
-    if not any(report.correlated for report in reports):
+    correlated = [report for report in reports if report.correlated]
+    if not correlated or result.covariance is None:
         return None
-    return "structn2v" if max(report.law.tails for report in reports) > HEAVY_TAILS else "recorrupted"
+    return "structn2v" if max(report.law.tails for report in correlated) > HEAVY_TAILS else "recorrupted"
 
 
 def _measure_with_stage1(result, pages):
@@ -191,7 +192,7 @@ def _square(mask):
 
 def _second_stage(result, method, parts, callbacks):
     """Train stage 2 on the original images if there is structured noise."""
-    options = result.settings["stage2"]
+    options, result.hidden = result.settings["stage2"], _hidden(result)
     patterns = dict(lines=result.lines, waves=result.waves)
     alone = result.mask is None or (result.mask.sum() == 1 and not any(patterns.values()))
     if method is None or alone:
@@ -207,7 +208,9 @@ def _second_stage(result, method, parts, callbacks):
         structure = dict(covariance=result.covariance, shot=result.shot, strategy=None, **patterns)
         structure |= dict(recorruption=options["recorruption"], draws=options["draws"])
     else:
-        structure = dict(struct_mask=_hidden(result, options))
+        structure = dict(struct_mask=result.hidden)
+        if options["mask_method"] == "flat_patches":  # nothing hides a wave; the documented way knows of none
+            structure |= dict(waves=result.waves)
         if is_compact(result.mask):
             result.messages.append(
                 "the noise is compact (correlated in all directions): hiding it hides most of what a pixel could be "
@@ -224,9 +227,10 @@ def _why_needless(reports):
     return "no correlation was found in the noise, so stage 2 is not needed"
 
 
-def _hidden(result, options):
+def _hidden(result):
     """Return the mask that structN2V hides: the one learned, and whole rows or columns where noise shifts these."""
-    if options["mask_source"] == "file" or result.lines is None:
+    options = result.settings["stage2"]
+    if options["mask_source"] == "file" or result.lines is None or result.mask is None:
         return result.mask
     rows, columns = (any(channel[axis] for channel in result.lines) for axis in (0, 1))
     return with_whole_lines(result.mask, rows, columns, options["patch_size"])
@@ -252,9 +256,22 @@ def _better(result, images, stack):
         return list(result.stages)[-1]
     against = _against_stage_2(result, images, errors)
     if against:
-        advice = "'recorrupted'" if result.stage2.config.covariance is None else "'structn2v', or train longer"
-        result.messages.append(f"{against}: the images are denoised by stage 1; try stage2's method = {advice}")
+        result.messages.append(f"{against}: the images are denoised by stage 1")
     return "stage1" if against else "stage2"
+
+
+def _handed_out(result, images):
+    """Return the better stage's images; channels whose noise's law is not known are stage 1's in any case."""
+    if result.metrics["denoised_by"] == "stage1":
+        return result.denoised1
+    unknown = [c for c, report in enumerate(result.reports) if report.law is not None and not report.decided]
+    if result.denoised1 is None or not unknown:
+        return result.denoised2
+    first, second = (image.reshape(images.stack.shape) for image in (result.denoised1, result.denoised2.copy()))
+    for c in unknown:
+        second[:, c] = first[:, c]
+        result.messages.append(f"channel {c}: {result.reports[c]}: it is denoised by stage 1")
+    return from_stack(second, images.like)
 
 
 def _against_stage_2(result, images, errors):
@@ -262,18 +279,26 @@ def _against_stage_2(result, images, errors):
     if result.covariance is None:  # a mask from a file, and nothing to judge it by: that was said
         return ""
     doubtful = [str(report) for report in result.reports if not report.decided]
-    if doubtful:
+    if len(doubtful) == len(result.reports):
         return f"which stage is better cannot be told, for the noise's law is not known ({doubtful[0]})"
     # Two judges, and one of them knows nothing of the law, which may be wrong.
+    known = [c for c, report in enumerate(result.reports) if report.decided]
     if result.stage2.config.covariance is not None:
-        shared = shared_with_residual(images.stack, to_stack(result.denoised2))
+        step = -(-len(images.stack) // FEW_PAGES)
+        pairs = [image.reshape(images.stack.shape)[::step] for image in (images.stack, result.denoised2)]
+        shared = [shared_with_residual(*(image[:, c] for image in pairs)) for c in known]
         result.metrics["shared_with_residual"] = shared
-        if shared < LEAST_SHARED:
-            return f"stage 2 takes away what the image shows (its residual correlates {shared:.2f} with its result)"
-    if errors and errors["stage2"] >= errors["stage1"]:
+        if min(shared) < LEAST_SHARED:
+            return (
+                "stage 2 may take away what the image shows (its residual correlates "
+                f"{min(shared):.2f} with its result, {LEAST_SHARED} or more is usual)"
+            )
+    gaussian = max(result.reports[c].law.tails for c in known) < HEAVY_TAILS  # else the errors mean little
+    if gaussian and errors and errors["stage2"] >= errors["stage1"]:
+        other = "'recorrupted'" if result.stage2.config.covariance is None else "'structn2v'"
         return (
             f"stage 2 is worse than stage 1 (error against recorrupted targets {errors['stage2']:.4g} instead of "
-            f"{errors['stage1']:.4g})"
+            f"{errors['stage1']:.4g}; train longer, or try stage2's method = {other})"
         )
     return ""
 

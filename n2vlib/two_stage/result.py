@@ -22,7 +22,8 @@ class TwoStageResult:
     the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
     channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
     shot: what photons add to the covariance, (gain, dark) of each channel, lines and waves: what is taken off each page
-    (see N2VConfig for all three), or None. reports: a NoiseReport of each channel.
+    (see N2VConfig for all three), or None. hidden: the mask, and whole lines where these are shifted: what structN2V
+    hides, and what is written as mask.npy. reports: a NoiseReport of each channel.
     denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
     each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.
     settings: all of them, defaults included. folder: where the files are, or None.
@@ -36,6 +37,7 @@ class TwoStageResult:
     shot: list | None = None
     lines: list | None = None
     waves: list | None = None
+    hidden: np.ndarray | None = None
     reports: list = dataclasses.field(default_factory=list)
     denoised: np.ndarray | None = None
     denoised1: np.ndarray | None = None
@@ -74,7 +76,7 @@ def write_run(result, files):
         denoiser.save(folder / f"{stage}.pt")
     if result.mask is not None:
         with written_beside(folder / "mask.npy") as file:
-            np.save(file, result.mask)
+            np.save(file, result.mask if result.hidden is None else result.hidden)
         figure = Figure(figsize=STRUCTURE_SIZE, layout="constrained")
         with written_beside(folder / "mask.png") as file:
             file.write(to_png(structure(result.autocorrelation, result.mask, figure)))

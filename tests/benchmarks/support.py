@@ -15,7 +15,10 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from instrument_noise import KINDS as INSTRUMENTS  # noqa: E402, F401  for noise_kinds.py
+from instrument_noise import instrument_noise  # noqa: E402, F401
 
 import n2vlib  # noqa: E402
 

@@ -11,6 +11,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import noise_kinds
 import numpy as np
 import skimage.data
 import torch
@@ -185,7 +186,7 @@ def measure_careamics(case, arguments):
 def run(arguments):
     """Measure the cases that are not there yet, and the peers where they are missing."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    for side, name, kind in itertools.product(arguments.sides, arguments.images, arguments.kinds):
+    for side, name, kind in itertools.product(arguments.sides, arguments.images, arguments.kinds or KINDS):
         path = KEPT / f"{name.replace(' ', '_')}_{side}_{kind}.json"
         case = json.loads(path.read_text()) if path.exists() and not arguments.fresh else {}
         parts = {"noisy": lambda c, n=name, s=side, k=kind: measure(n, s, k, arguments)}
@@ -260,12 +261,13 @@ def goals(cases):
 def main():
     """Measure, or print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=("run", "table"))
+    parser.add_argument("command", choices=("run", "table", "kinds"), help="kinds: of instruments, see noise_kinds.py")
     parser.add_argument(
         "--images", nargs="+", default=PHOTOGRAPHS[:4], help="scikit-image's, BSD68 numbers, fly or jump"
     )
     parser.add_argument("--sides", nargs="+", type=int, default=[256, 512])
-    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=sorted({*KINDS, *noise_kinds.KINDS}), help="default: all")
+    parser.add_argument("--table", action="store_true", help="of kinds: print what is there, measure nothing")
     parser.add_argument("--seconds", type=float, default=60, help="of each training, CAREamics' too")
     parser.add_argument("--steps", type=int, help=f"instead of seconds; CAREamics then takes {CAREAMICS_STEPS}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -276,7 +278,11 @@ def main():
     parser.add_argument("--recorrupted", action="store_true", help="measure recorrupted training alone anew")
     parser.add_argument("--no-peers", action="store_true")
     arguments = parsed(parser)
-    (run if arguments.command == "run" else print_tables)(arguments)
+    if arguments.command == "kinds":
+        if not arguments.table:
+            noise_kinds.run(arguments)
+        return noise_kinds.print_table(arguments)
+    return (run if arguments.command == "run" else print_tables)(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The law of the noise: its parts against noise whose law is known, the verdicts, and what must not fool them."""
 
+import dataclasses
 import io
 import time
 import tracemalloc
@@ -15,12 +16,12 @@ from instrument_noise import KINDS, instrument_noise
 from scipy import ndimage
 
 import n2vlib
-from n2vlib.noise import draw_from_law, noise_law, pattern
-from n2vlib.noise.law import checked_lines, checked_waves, without_patterns
+from n2vlib.noise import noise_law, pattern
+from n2vlib.noise.law import checked_lines, checked_waves, draw_from_law, draw_patterns, without_patterns
 from n2vlib.noise.lines import line_covariance, line_offsets
 from n2vlib.noise.masks import with_whole_lines
 from n2vlib.noise.validity import clipped_values, enlargement, grey_level, unequal_places
-from n2vlib.noise.waves import find_waves, fitted_waves
+from n2vlib.noise.waves import Wave, find_waves, fitted_waves
 
 SEEDS = 10 if SIZE == "thorough" else 2
 
@@ -121,10 +122,48 @@ def test_white_noise_holds_neither_lines_nor_waves_nor_neighbours():
     count = 1000 if SIZE == "thorough" else 100
     alarms = 0
     for seed in range(count):
-        side = (64, 96, 128, 160)[seed % 4]
-        report = n2vlib.noise_report(white((side, side), seed))
+        shape = [(64, 64), (96, 160), (128, 128), (40, 48), (32, 32)][seed % 5]
+        report = n2vlib.noise_report(white(shape, seed))
         alarms += report.kinds != ("white",) or not report.decided
     assert alarms <= (20 if SIZE == "thorough" else 4)
+
+
+def test_a_wave_is_as_exact_on_a_large_page_as_on_a_small_one():
+    y, x = np.mgrid[:1500, :1100]
+    made = 3 * np.sin(2 * np.pi * (0.0713 * x - 0.0241 * y) + 1)
+    noisy = made + white(made.shape)
+    [wave] = find_waves(noisy)
+    # A tenth of a radian in the corners. With the frequency of the middle 512 pixels it would be half a radian.
+    assert np.abs(fitted_waves(noisy, [wave[:2]]) - made).max() < 0.4
+
+
+@pytest.mark.parametrize("turn", [np.array, np.flipud, np.fliplr, np.transpose])
+def test_a_slanted_grid_is_the_same_grid_however_it_is_turned(turn):
+    y, x = np.mgrid[:256, :256]
+    phase = 2 * np.pi * (x + y) / 18
+    made = sum(6 * np.cos(order * phase + order) for order in (1, 2, 3, 4))
+    waves = find_waves(turn(made + white(made.shape)))
+    assert len(waves) == 4
+    np.testing.assert_allclose(sorted(abs(wave.y) for wave in waves), np.arange(1, 5) / 18, atol=1e-4)
+
+
+def test_waves_that_are_not_orthogonal_on_a_small_page_are_fitted():
+    x = np.tile(np.arange(40), (40, 1))
+    made = 5 * np.cos(2 * np.pi * x / 8) + 5 * np.sin(2 * np.pi * x / 7.5)
+    fitted = fitted_waves(made + white(made.shape, sigma=1), [(0, 1 / 8), (0, 1 / 7.5)])
+    assert np.abs(fitted - made).max() < 2
+    twice = fitted_waves(made, [(0.3, 0.5), (-0.3, 0.5), (0, 1 / 8), (0, 1 / 7.5)])  # the first two are one
+    assert np.abs(twice - made).max() < 0.1
+
+
+def test_waves_are_drawn_as_strong_as_they_are():
+    for frequency, power in (((0.0, 0.5), 64), ((0.0, 0.125), 32)):
+        nothing = np.zeros(64)
+        law = noise_law(white((64, 64)))
+        law = dataclasses.replace(law, rows=nothing, columns=nothing, waves=(Wave(*frequency, 8.0),))
+        generator = torch.Generator().manual_seed(0)
+        drawn = [draw_patterns(law, (64, 64), generator).square().mean().item() for _ in range(4)]
+        assert drawn == pytest.approx([power] * 4, rel=0.01)
 
 
 # The rest of the law
@@ -139,6 +178,8 @@ def test_a_law_draws_noise_of_the_same_law(small_camera):
     drawn = draw_from_law(law, (256, 256), torch.Generator().manual_seed(0))
     assert drawn.shape == (256, 256) and drawn.dtype == torch.float32
     again = noise_law(drawn.numpy())
+    # The truth, of which 256 rows tell a deviation to 4 %, and the photograph hides some.
+    assert np.sqrt(law.rows[0]) == pytest.approx(8, rel=0.2) and law.waves[0].amplitude == pytest.approx(9, rel=0.1)
     assert [round(wave.period) for wave in law.waves] == [round(wave.period) for wave in again.waves] == [7]
     assert again.waves[0].amplitude == pytest.approx(law.waves[0].amplitude, rel=0.1)
     assert np.sqrt(again.rows[0]) == pytest.approx(np.sqrt(law.rows[0]), rel=0.3)
@@ -163,6 +204,24 @@ def test_growth_with_the_signal_and_its_floor(small_camera):
     law = noise_law(photons)
     assert law.gain == pytest.approx(3, rel=0.15)
     assert noise_law(small_camera + white((256, 256))).gain == 0
+
+
+def test_an_empty_page_says_nothing(small_camera):
+    noisy = small_camera + instrument_noise("rows and wave", (256, 256), 1)[0]
+    alone, with_empty = noise_law(noisy), noise_law(np.stack([np.zeros((256, 256)), noisy, np.full((256, 256), 7.0)]))
+    np.testing.assert_array_equal(alone.rows, with_empty.rows)
+    np.testing.assert_array_equal(alone.covariance, with_empty.covariance)
+    assert alone.waves == with_empty.waves
+    big = np.kron(noisy[:128, :128], np.ones((2, 2)))
+    assert noise_law(np.stack([np.zeros((256, 256)), big])).enlarged == 2
+
+
+@pytest.mark.parametrize("scale, offset", [(1e-7, 0), (1e7, 0), (1, 1e6)])
+def test_units_do_not_matter(scale, offset, small_camera):
+    noisy = small_camera + instrument_noise("rows and wave", (256, 256), 1)[0]
+    report, other = n2vlib.noise_report(noisy), n2vlib.noise_report(scale * noisy + offset)
+    assert other.kinds == report.kinds and other.decided
+    assert other.law.rows[0] == pytest.approx(scale**2 * report.law.rows[0], rel=1e-3)
 
 
 def test_lines_and_waves_are_taken_off_page_by_page(small_camera):
@@ -190,7 +249,16 @@ def test_wrong_lines_are_refused(lines, refused):
         n2vlib.N2VConfig(lines=lines)
 
 
-@pytest.mark.parametrize("waves", [[[[0.6, 0]]], [[[0.0, 0.0]]], [[[float("nan"), 0.1]]]])
+def test_lines_and_waves_fit_the_channels(refused, tiny):
+    image = np.stack([white((64, 64)), white((64, 64), 1)])[None]
+    for settings in (dict(lines=[[[1.0], []]]), dict(waves=[[[0.0, 0.125]]])):
+        with refused(ValueError, "(lines|waves) are of 1 channels, the images have 2: give some for each"):
+            n2vlib.train(image, tiny(**settings))
+    config = tiny(max_steps=1, lines=[[[1.0], []], [[], []]], waves=[[], [[0.0, 0.125]]])
+    assert n2vlib.train(image, config).predict(image).shape == image.shape
+
+
+@pytest.mark.parametrize("waves", [[[[0.6, 0]]], [[[0.0, 0.0]]], [[[float("nan"), 0.1]]], [[0.0, 0.125]], [0.1, 0.2]])
 def test_wrong_waves_are_refused(waves, refused):
     with refused(ValueError, "waves are, for each channel, pairs"):
         checked_waves(waves)
@@ -222,11 +290,14 @@ def test_clipping_is_seen_and_the_level_of_the_noise_is_not_fooled(small_camera)
 
 
 def test_counts_of_few_photons_are_not_clipped():
-    counts = np.random.default_rng(0).poisson(0.05, (128, 128))
-    assert clipped_values(counts, 0.22) == []
+    for photons in (0.05, 3):
+        counts = np.random.default_rng(0).poisson(photons, (128, 128))
+        assert clipped_values(counts, photons**0.5) == []
+        assert clipped_values(counts / 255, photons**0.5 / 255) == []
 
 
 def test_grey_levels_enlargement_and_demosaicking_are_seen(small_camera):
+    assert grey_level(np.arange(9) / 255) == pytest.approx(1 / 255)
     assert [grey_level(v) for v in (np.arange(9), np.arange(9) * 16, white((9,)), np.zeros(3))] == [1, 16, 0, 0]
     noisy = small_camera + white((256, 256))
     assert enlargement(noisy) == 1
@@ -298,18 +369,24 @@ def test_what_cannot_be_measured_is_undecided_and_says_why():
 def test_a_channel_is_named_or_its_axis(refused):
     channels = np.stack([white((64, 64)), white((64, 64), 1, 20.0)])[None]
     assert n2vlib.noise_report(channels, channel=1).white_sigma == pytest.approx(20, rel=0.1)
-    assert n2vlib.noise_report(np.moveaxis(channels[0], 0, -1), channel=1, channel_axis=-1).law.step == 0
+    last = np.moveaxis(channels[0], 0, -1)
+    assert n2vlib.noise_report(last, channel=1, channel_axis=-1).white_sigma == pytest.approx(20, rel=0.1)
+    for wrong in (dict(size=4), dict(share=0), dict(share=-10)):
+        with refused(ValueError, "size = .*, share = .* is not possible"):
+            n2vlib.noise_report(white((64, 64)), **wrong)
     with refused(ValueError, "each of the 2 channels has noise of its own"):
         n2vlib.noise_report(channels)
     with refused(ValueError, "channel=3 is not possible"):
         n2vlib.noise_report(white((64, 64)), channel=3)
 
 
-def test_a_large_image_takes_three_seconds_and_a_gigabyte():
+def test_a_large_image_takes_less_than_a_gigabyte():
     image = white((2048, 2048)).astype(np.float32)
     tracemalloc.start()
+    n2vlib.noise_report(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e9
     start = time.process_time()
     n2vlib.noise_report(image)
-    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 1e9 and seconds < 6  # on two threads; tracing doubles it: 1.9 s without
+    assert time.process_time() - start < 10  # 2 s here: a loop in Python would take minutes
