@@ -271,6 +271,14 @@ def call_autocovariance(c):
     assert np.isfinite(n2vlib.noise_autocovariance(c.a, channel=c.axis, **sizes).values).all()
 
 
+def call_law(c):
+    law = n2vlib.noise.noise_law(c.a, channel=c.axis)
+    assert np.isfinite(law.covariance).all() and law.covariance.max() > 0
+    page = np.asarray(c.a, np.float64).reshape(-1, *np.shape(c.a)[-2:])[0]
+    assert np.isfinite(n2vlib.noise.pattern(page, law.lines, law.frequencies)).all()
+    assert n2vlib.noise.draw_from_law(law, (64, 48), torch.Generator()).isfinite().all()
+
+
 def call_names(c):
     if c.pick % 2:
         n2vlib.datasets.bsd68_test_image(c.m)
@@ -297,6 +305,7 @@ def functions():
         "psnr, ssim, evaluate": call_measures,
         "noise_spectrum, draw_noise": call_draw_noise,
         "noise_autocovariance": call_autocovariance,
+        "noise_law, pattern, draw_from_law": call_law,
         "noise_report": lambda c: str(n2vlib.noise_report(c.a, channel=c.axis)),
         "structural_mask, ring_mask": lambda c: [n2vlib.structural_mask, n2vlib.noise.ring_mask][c.pick % 2](c.a),
         "estimate_poisson_gaussian": lambda c: n2vlib.estimate_poisson_gaussian(c.a),

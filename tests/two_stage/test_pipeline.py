@@ -316,14 +316,16 @@ def test_a_channel_whose_noise_is_not_known_stays_with_stage_1(camera):
 
 def test_a_wrong_law_is_found_out_by_what_is_left(camera, monkeypatch):
     """Short lines are claimed where the noise is white: the residual of stage 2 goes against its result."""
-    white = camera + np.random.default_rng(0).normal(0, 15, camera.shape)
+    white = camera + np.random.default_rng(0).normal(0, 10, camera.shape)
     wrong = n2vlib.noise_report(camera + noise(camera.shape, KERNELS["horizontal"]))
     monkeypatch.setattr(n2vlib.two_stage.pipeline, "noise_report", lambda *_, **__: wrong)
-    stage = dict(features=8, patches_per_image=1200, patch_size=64)
+    stage = dict(features=16, patches_per_image=1600, patch_size=64)  # smaller, it does less harm, and shows less
     with pytest.warns(UserWarning, match="stage 2 may take away what the image shows"):
         result = n2vlib.run_two_stage(white, settings(stage1=stage, stage2=stage))
-    assert max(result.metrics["shared_with_residual"]) < 0.05 and result.metrics["denoised_by"] == "stage1"
-    assert n2vlib.psnr(camera, result.denoised1) > n2vlib.psnr(camera, result.denoised2)
+    assert max(result.metrics["shared_with_residual"]) < -0.2 and result.metrics["denoised_by"] == "stage1"
+    errors = result.metrics["recorrupted_error"]  # which rest on the wrong law, praise it
+    assert errors["stage2"] < errors["stage1"]
+    assert n2vlib.psnr(camera, result.denoised1) > n2vlib.psnr(camera, result.denoised2) + 5
 
 
 # Settings
