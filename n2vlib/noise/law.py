@@ -18,6 +18,7 @@ from .waves import Wave, find_waves, fitted_waves, same_wave, wave_amplitudes
 FEW_PAGES = 16  # of a stack, from which the law is measured: plenty
 LARGEST_SIDE, MOST_PIXELS = 4096, 2**24  # of a page, from its middle; and of all: so that a measurement fits the memory
 WAVE_PAGES = 3  # and those in which waves are looked for
+FEW_PATCHES = 1.6  # times the error that many patches would have: what is chosen of a few scatters more
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
 
 
@@ -89,7 +90,7 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
     covariance, (gain, dark) = split_shot_noise(still, measured)
     return NoiseLaw(
         covariance=covariance,
-        error=measured.error,
+        error=measured.error * (1 if patch == PATCH else FEW_PATCHES),
         measured=measured.values,
         rows=rows,
         columns=columns,

@@ -9,6 +9,7 @@ from .covariance import checked_covariances, checked_values, square_rings
 from .models import estimate_poisson_gaussian
 
 NEAR = 5  # side of the square whose mean tells a pixel's signal, in pixels
+LEAST_PIXELS = 64 * 64  # of all pages: fewer do not tell whether it grows
 GROWS = 0.4  # from this share of the noise's variance on, between dark and bright, it is taken to grow with the signal
 
 
@@ -95,6 +96,8 @@ def split_shot_noise(pages, measured):
     dark. Returns the covariance in the dark, (size, size), and (gain, dark) as in `noise_like`; the
     covariance as measured and (0.0, 0.0) where the variance hardly grows with the signal.
     """
+    if pages.size < LEAST_PIXELS:
+        return checked_values(measured), (0.0, 0.0)
     try:
         gain, _ = estimate_poisson_gaussian(pages)
     except ValueError:  # noise in a few pixels, none in most

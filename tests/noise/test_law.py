@@ -119,13 +119,16 @@ def test_a_texture_in_a_part_of_the_image_is_no_wave(small_camera):
 
 def test_white_noise_holds_neither_lines_nor_waves_nor_neighbours():
     # Promised: at most 1 %. Of 100 (thorough: 1000) images more than 4 (20) have a chance below 0.5 %.
+    # In small ones it is now and then not certain that nothing is there.
     count = 1000 if SIZE == "thorough" else 100
-    alarms = 0
+    alarms = unsure = 0
     for seed in range(count):
         shape = [(64, 64), (96, 160), (128, 128), (40, 48), (32, 32)][seed % 5]
         report = n2vlib.noise_report(white(shape, seed))
-        alarms += report.kinds != ("white",) or not report.decided
+        alarms += report.correlated
+        unsure += report.kinds != ("white",) or not report.decided
     assert alarms <= (20 if SIZE == "thorough" else 4)
+    assert unsure <= 0.06 * count
 
 
 def test_a_wave_is_as_exact_on_a_large_page_as_on_a_small_one():
