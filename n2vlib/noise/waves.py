@@ -11,6 +11,7 @@ import scipy.ndimage
 
 FALSE_WAVES = 0.001  # of white noise alone, at most this share of pages has a peak that is looked at any further
 ON_AXES = 4  # times the power around: along the axes, where images have edges, blocks of the page decide alone
+FAST, SHIFTED = 0.15, 4  # cycles a pixel; times the power beside an axis, above which lines are shifted at random
 MOST_WAVES = 32  # of one page: a grid's harmonics
 LONGEST = 4  # periods in a page, at least: slower ones look like shading
 SMALLEST = 64  # pixels a side: of less there are not enough blocks to compare
@@ -195,7 +196,16 @@ def _peaks(slopes):
     ratio = power / _smooth_spectrum(power, y, x)
     ratio[np.hypot(y * shape[0], x * shape[1]) < LONGEST] = 0
     limit = np.full(ratio.shape, np.log(ratio.size / FALSE_WAVES))  # power of noise has an exponential distribution
-    limit[[0, 1, -1]] = limit[:, :2] = ON_AXES
+    fast_y, fast_x = np.abs(y[:, 0]) > FAST, x > FAST
+    beside = np.median(power[fast_y, 3:12]), np.median(power[3:12, fast_x])
+    for lines, along, around in (
+        (np.s_[:, :2], power[fast_y, 0], beside[0]),
+        ([0, 1, -1], power[0, fast_x], beside[1]),
+    ):
+        shifted = (
+            np.median(along) > SHIFTED * around
+        )  # rows (columns) as a whole: each frequency is the same everywhere
+        limit[lines] = np.log(power.shape[0] / FALSE_WAVES) if shifted else ON_AXES
     high = (ratio == scipy.ndimage.maximum_filter(ratio, 5, mode="wrap")) & (ratio > limit)
     places = np.argwhere(high)[np.argsort(-ratio[high])][:MOST_WAVES]
     return [_refined(slopes * window, (y[i, 0], x[j])) for i, j in places]

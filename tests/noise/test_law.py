@@ -325,7 +325,10 @@ def test_each_kind_is_called_by_its_name(kind, small_camera):
     for seed in range(SEEDS):
         noisy = small_camera + instrument_noise(kind, small_camera.shape, seed)[0]
         report = n2vlib.noise_report(noisy)
-        assert report.decided and set(report.kinds) - {"white"} == KINDS[kind] - {"white"}, (seed, str(report))
+        found = set(report.kinds) - {"white"}
+        if kind == "grid":  # what of its lines no wave describes is left as lines
+            found -= {"rows", "columns"}
+        assert report.decided and found == KINDS[kind] - {"white"}, (seed, str(report))
         assert report.correlated == (kind != "white")
 
 
