@@ -145,12 +145,18 @@ def _one_channel(images, size, patch, channel):
             f"an image of {height}x{width} pixels is too small to measure its noise: "
             f"each side must hold two patches of {patch}"
         )
+    channel = checked_channel(channels, channel)
+    check_values(stack)
+    return stack[:, channel]
+
+
+def checked_channel(channels, channel):
+    """Return the number of the channel to measure; raise ValueError unless one of several is named."""
     if channels > 1 and channel not in range(channels):
         raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
     if channels == 1 and channel not in (None, 0):
         raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
-    check_values(stack)
-    return stack[:, channel or 0]
+    return channel or 0
 
 
 def _quadratic_surfaces(patch):

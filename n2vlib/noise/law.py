@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from ..images.arrays import check_values, to_stack
-from .covariance import noise_autocovariance
+from .covariance import checked_channel, noise_autocovariance
 from .lines import line_covariance, line_offsets
 from .spectrum import draw_noise, noise_spectrum, split_shot_noise
 from .validity import clipped_values, enlargement, grey_level, unequal_places
-from .waves import Wave, find_waves, fitted_waves, same_wave, wave_amplitudes
+from .waves import Wave, find_waves, fitted_waves, is_own_mirror, same_wave, wave_amplitudes
 
 FEW_PAGES = 16  # of a stack, from which the law is measured: plenty
 LARGEST_SIDE, MOST_PIXELS = 4096, 2**24  # of a page, from its middle; and of all: so that a measurement fits the memory
@@ -179,7 +179,7 @@ def draw_patterns(law, shape, generator):
     down, right = (torch.arange(length, dtype=torch.float32) for length in shape)
     for wave in law.waves:
         phase = torch.rand((), generator=generator) * 2 * torch.pi
-        if wave.is_own_mirror:  # whose phase is 0 or half a turn: its sign is all that can differ
+        if is_own_mirror(wave[:2]):  # whose phase is 0 or half a turn: its sign is all that can differ
             phase = (phase > torch.pi) * torch.pi
         turns = 2 * torch.pi * (wave.y * down[:, None] + wave.x * right) + phase
         noise = noise + wave.amplitude * torch.cos(turns)
@@ -245,13 +245,9 @@ def _are_numbers(values):
 def channel_pages(images, channel=None, channel_axis=None):
     """Check the images and return some pages of the channel asked for, float64 (N, Y, X)."""
     stack = to_stack(images, channel_axis)
-    channels = stack.shape[1]
-    if channels > 1 and channel not in range(channels):
-        raise ValueError(f"each of the {channels} channels has noise of its own: name one, as in channel=0")
-    if channels == 1 and channel not in (None, 0):
-        raise ValueError(f"channel={channel} is not possible: the images have one channel, leave it out")
+    channel = checked_channel(stack.shape[1], channel)
     top, left = (max(0, (length - LARGEST_SIDE) // 2) for length in stack.shape[2:])
-    middle = stack[:, channel or 0, top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
+    middle = stack[:, channel, top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
     count = min(FEW_PAGES, max(1, MOST_PIXELS // middle[0].size))
     some = middle[:: -(-len(middle) // count)]
     check_values(some[:, None])

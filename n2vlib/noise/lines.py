@@ -10,8 +10,7 @@ STRIPS = 4  # of a page, side by side; those that are compared do not touch
 FAR = ((0, 2), (1, 3), (0, 3))
 CERTAIN = 4  # deviations of chance that the correlation of far parts must reach
 SMALLEST_SHARE = 0.2  # of what such parts vary by, that must be shared: less does no harm
-SHADING = 0.05  # cycles a line: slower changes are taken for the image's shading
-BANDS = (0.05, 0.15, 0.3, 0.5)  # of frequency across lines, in which the offsets' power is measured
+BANDS = (0.05, 0.15, 0.3, 0.5)  # cycles a line, in which the offsets' power is measured; slower is shading
 
 
 def line_covariance(pages, count=64):
@@ -30,22 +29,17 @@ def line_covariance(pages, count=64):
     >>> round(float(covariance[0] ** 0.5)), round(float(covariance[1] / covariance[0]))
     (10, 0)
     """
-    shared, spectra = [], []
-    for page in pages:
-        page = np.asarray(page, np.float64)
-        if min(page.shape) < 8 * STRIPS:
-            continue
-        strips = np.array_split(page, STRIPS, axis=1)
-        shared.append(_shared_part(strips))
-        spectra.append(_shared_power(np.stack([_row_steps(strip) for strip in strips])))
-    if not shared:
+    pages = [np.array_split(np.asarray(page, np.float64), STRIPS, axis=1) for page in pages]
+    rows = len(pages[0][0])
+    if min(rows, sum(strip.shape[1] for strip in pages[0])) < 8 * STRIPS:
         return np.zeros(count)
     # Pages may show the same thing, so they do not make it more certain.
-    needed = max(SMALLEST_SHARE, CERTAIN * 1.4 / np.sqrt(len(pages[0])))
-    share = np.mean(shared, axis=0)
+    needed = max(SMALLEST_SHARE, CERTAIN * 1.4 / np.sqrt(rows))
+    share = np.mean([_shared_part(strips) for strips in pages], axis=0)
     if share.mean() < needed or share.min() < needed / 3:
         return np.zeros(count)
-    power = np.mean(spectra, axis=0)
+    steps = [np.stack([_row_steps(strip) for strip in strips]) for strips in pages]
+    power = np.mean([_shared_power(each) for each in steps], axis=0)
     power[0] = min(power[0], 2 * power[1])  # strips share some shading, too
     bands = np.interp(np.fft.rfftfreq(4 * count), (np.array(BANDS[:-1]) + BANDS[1:]) / 2, power)
     return np.fft.irfft(bands)[:count]

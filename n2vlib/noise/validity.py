@@ -76,15 +76,18 @@ def enlargement(page):
     >>> enlargement(np.kron(np.random.default_rng(0).normal(size=(32, 32)), np.ones((3, 3))))
     3
     """
+    equal = [(turned[:, 1:] == turned[:, :-1]).mean(axis=0) for turned in (page.T, page)]
     for factor in range(LARGEST_FACTOR, 1, -1):
-        if all(_repeats(page if axis else page.T, factor) for axis in (0, 1)):
+        if all(_repeats(one, factor) for one in equal):
             return factor
     return 1
 
 
-def _repeats(page, factor):
-    """Return whether columns come in groups of `factor` equal ones, and the groups differ from each other."""
-    equal = (page[:, 1:] == page[:, :-1]).mean(axis=0)
+def _repeats(equal, factor):
+    """Return whether columns come in groups of `factor` equal ones, and the groups differ from each other.
+
+    equal: the share of pixels that are equal to those of the next column, for each column but the last.
+    """
     places = np.arange(len(equal)) % factor
     means = np.array([equal[places == place].mean() for place in range(factor)]) if len(equal) >= factor else np.ones(1)
     return bool((means > 0.999).sum() == factor - 1 and means.min() < 0.9)

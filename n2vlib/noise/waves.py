@@ -33,11 +33,6 @@ class Wave(NamedTuple):
     amplitude: float
 
     @property
-    def is_own_mirror(self):
-        """Whether it turns by 0 or half a cycle from pixel to pixel along both axes."""
-        return {abs(self.y), abs(self.x)} <= {0, 0.5}
-
-    @property
     def period(self):
         """The distance of two crests, in pixels."""
         return float(1 / np.hypot(self.y, self.x))
@@ -89,7 +84,7 @@ def wave_amplitudes(page, frequencies):
     """Return how strong waves of known frequencies are on a page, (K,) in intensity units: half their heights."""
     page = np.asarray(page, np.float64)
     amplitudes = _amplitudes(*_slopes(page), [np.asarray(f, np.float64) for f in frequencies])
-    mirrors = np.array([np.isin(np.abs(f), (0, 0.5)).all() for f in frequencies])
+    mirrors = np.array([is_own_mirror(f) for f in frequencies])
     return np.where(mirrors, np.abs(amplitudes.real), np.abs(amplitudes))
 
 
@@ -108,7 +103,8 @@ def fitted_waves(page, frequencies):
     slopes, scales = _slopes(page)
     frequencies = [np.asarray(f, np.float64) for f in frequencies]
     amplitudes = _amplitudes(slopes, scales, frequencies)
-    return _sum(page.shape, frequencies, amplitudes)
+    down, right, _ = _turns(page.shape, frequencies)
+    return ((down * amplitudes) @ right).real
 
 
 def _middle(page):
@@ -133,11 +129,6 @@ def _turns(shape, frequencies):
     down = np.exp(2j * np.pi * np.arange(shape[0])[:, None] * y)
     right = np.exp(2j * np.pi * x[:, None] * np.arange(shape[1]))
     return down, right, np.exp(2j * np.pi * np.array([y, x])) - 1
-
-
-def _sum(shape, frequencies, amplitudes):
-    down, right, _ = _turns(shape, frequencies)
-    return ((down * amplitudes) @ right).real
 
 
 def _without(slopes, frequencies, amplitudes):
@@ -202,9 +193,8 @@ def _peaks(slopes):
         (np.s_[:, :2], power[fast_y, 0], beside[0]),
         ([0, 1, -1], power[0, fast_x], beside[1]),
     ):
-        shifted = (
-            np.median(along) > SHIFTED * around
-        )  # rows (columns) as a whole: each frequency is the same everywhere
+        # Where whole rows (columns) are shifted, each frequency of the axis is the same everywhere.
+        shifted = np.median(along) > SHIFTED * around
         limit[lines] = np.log(power.shape[0] / FALSE_WAVES) if shifted else ON_AXES
     high = (ratio == scipy.ndimage.maximum_filter(ratio, 5, mode="wrap")) & (ratio > limit)
     places = np.argwhere(high)[np.argsort(-ratio[high])][:MOST_WAVES]
@@ -270,6 +260,11 @@ def _polished(slopes, scales, frequencies, number):
     others = frequencies[:number] + frequencies[number + 1 :]
     rest = _clipped(_without(slopes, others, _amplitudes(slopes, scales, others)), scales)
     return _refined(rest, frequencies[number], bins=0.1)
+
+
+def is_own_mirror(f):
+    """Return whether a wave turns by 0 or half a cycle from pixel to pixel along both axes."""
+    return bool(np.isin(np.abs(f), (0, 0.5)).all())
 
 
 def same_wave(f, other, shape):
