@@ -283,10 +283,11 @@ def _against_stage_2(result, images, errors):
         return f"which stage is better cannot be told, for the noise's law is not known ({doubtful[0]})"
     # Two judges, and one of them knows nothing of the law, which may be wrong.
     known = [c for c, report in enumerate(result.reports) if report.decided]
-    if result.stage2.config.covariance is not None:
+    alike = [c for c in known if "alike" in result.reports[c].kinds]  # what an image shows is never opposite, or a line
+    if result.stage2.config.covariance is not None and alike:
         step = -(-len(images.stack) // FEW_PAGES)
         pairs = [image.reshape(images.stack.shape)[::step] for image in (images.stack, result.denoised2)]
-        shared = [shared_with_residual(*(image[:, c] for image in pairs)) for c in known]
+        shared = [shared_with_residual(*(image[:, c] for image in pairs)) for c in alike]
         result.metrics["shared_with_residual"] = shared
         if min(shared) < LEAST_SHARED:
             return (

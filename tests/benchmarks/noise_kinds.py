@@ -79,14 +79,31 @@ def measure(name, side, kind, arguments):
 
 
 def measure_bm3d(name, side, kind, arguments):
-    """Return what BM3D reaches, told the true power spectrum (of photons: their mean variance)."""
+    """Return what BM3D reaches, told the true power spectrum; of photons also after Anscombe's transform.
+
+    Photons have the mean of their variances in the spectrum. After the generalised Anscombe transform
+    (Makitalo & Foi, IEEE TIP 2013, eq. 2; the asymptotic inverse) they are white of variance 1, and the
+    structured noise is weaker where the image is brighter: it has the mean of its variances.
+    """
     clean, noisy, power, span = make(name, side, kind, arguments.seed)
+    ways = {"BM3D": denoised_by_bm3d(noisy, power)}
+    if span == PHOTONS:
+        offset = 3 / 8 + READ**2
+        structured = power - (clean.mean() + READ**2) * clean.size
+        power = clean.size + structured * (1 / (clean + offset)).mean()
+        stable = denoised_by_bm3d(2 * np.sqrt((noisy + offset).clip(0)), power)
+        ways["BM3D, Anscombe"] = stable**2 / 4 - 1 / 8 - READ**2
+    return {way: float(n2vlib.psnr(clean, image, span)) for way, image in ways.items()}
+
+
+def denoised_by_bm3d(noisy, power):
+    """Return what BM3D makes of an image, in an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path, spectrum = Path(folder) / "noisy.npy", Path(folder) / "power.npy"
         np.save(path, noisy.astype(np.float32))
         np.save(spectrum, power)
         answer = ask(peer_python("bm3d"), "peer_bm3d.py", spectrum, path)
-        return float(n2vlib.psnr(clean, np.load(answer["results"][0]["file"]), span))
+        return np.load(answer["results"][0]["file"])
 
 
 def run(arguments):
@@ -102,8 +119,13 @@ def run(arguments):
             path.write_text(json.dumps(case))
             say(f"{path.stem}: {seconds:.0f} s, out {case['out']:.2f} dB by {case['handed out']}, {case['report']}")
         if "BM3D" not in case and not arguments.no_peers:
-            case["BM3D"] = measure_bm3d(name, side, kind, arguments)
+            case |= measure_bm3d(name, side, kind, arguments)
             path.write_text(json.dumps(case))
+
+
+def best_bm3d(case):
+    """Return the better of BM3D's ways, or None."""
+    return max((case[way] for way in ("BM3D", "BM3D, Anscombe") if way in case), default=None)
 
 
 def print_table(arguments):
@@ -116,10 +138,10 @@ def print_table(arguments):
         at_half = case["image"] == "camera" and case["side"] == 256
         row = {"case": f"{case['image']} {case['side']} {case['kind']}"}
         row |= {what: number(case[what]) for what in ("noisy", "stage 1", "stage 2", "out")}
-        row |= {"goal": number(GOALS.get(case["kind"]) if at_half else None), "BM3D": number(case.get("BM3D"))}
+        row |= {"goal": number(GOALS.get(case["kind"]) if at_half else None), "BM3D": number(best_bm3d(case))}
         rows.append(row | {"by": case["handed out"], "verdict": case["report"] if not case["right"] else "right"})
         losses.append(case["out"] - case["stage 1"])
-        gaps += [case["out"] - case["BM3D"]] if case.get("BM3D") else []
+        gaps += [case["out"] - best_bm3d(case)] if "BM3D" in case else []
     table(rows)
     print(f"- out minus BM3D: least {min(gaps):.2f} dB, mean {np.mean(gaps):.2f} dB, of {len(gaps)} cases")
     print(f"- out minus stage 1: least {min(losses):.2f} dB")
