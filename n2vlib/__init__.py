@@ -15,7 +15,7 @@ called by their room, as in n2vlib.show.history(...).
 
 from . import datasets, images, learning, noise, show, two_stage
 from .datasets import load_pretrained
-from .images import denoise_file, load_image, read_stack
+from .images import denoise_file, denoise_folder, load_image, read_stack, save_image
 from .learning import (
     Denoiser,
     N2VConfig,

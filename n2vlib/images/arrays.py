@@ -4,6 +4,7 @@ import numpy as np
 
 # (flip y, flip x, turn): first the flips, then a quarter turn against the clock.
 TURNS = ((0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 0), (1, 0, 0), (1, 1, 1), (0, 1, 1))
+LARGEST = 1e18  # of an intensity: its square is a float32
 SAME = 0.15  # of the largest entry beside the centre: covariances that differ less, differ by chance
 
 
@@ -65,21 +66,21 @@ def from_stack(stack, like, channel_axis=None):
 
 
 def check_values(stack, name="the image"):
-    """Raise ValueError if a stack (N, C, Y, X) holds NaN, infinity, or numbers too large for float32."""
-    if stack.dtype.kind != "f":
+    """Raise ValueError if a stack (N, C, Y, X) holds numbers that no sensor gives; NaN and infinity may be in it."""
+    if stack.dtype.kind != "f" or stack.dtype.itemsize < 4:
         return
-    limit = np.finfo(np.float32).max
     count, first = 0, None
     for n, page in enumerate(stack):  # page by page: a mask of a whole stack could fill the memory
-        bad = ~(np.abs(page) <= limit)
+        size = np.abs(page)
+        bad = (size > LARGEST) & (size < np.inf)
         if bad.any():
             count += bad.sum()
             first = first or (n, *np.argwhere(bad)[0])
     if count:
         n, c, y, x = first
         raise ValueError(
-            f"{name} holds {count} values that are NaN, infinite or beyond float32, the first in image {n}, "
-            f"channel {c}, row {y}, column {x}: replace them (numpy.nan_to_num) before denoising"
+            f"{name} holds {count} values beyond {LARGEST:.0g}, which no sensor gives, the first in image {n}, channel "
+            f"{c}, row {y}, column {x}: if they stand for missing pixels, set them to NaN, and they are left out"
         )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import tifffile
 from tqdm.auto import tqdm
 
 from .arrays import check_values
+from .calibration import calibration, keywords_like
+from .files import TIFF, image_files, load_image, save_image
 from .stacks import plate_files, read_stack
-from .writing import tiff_keywords
 
 try:
     import fcntl
@@ -26,10 +28,10 @@ SAMPLE = 16  # images read back at the end
 def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, fast=False):
     """Denoise a TIFF hyperstack of any size into another one, image by image.
 
-    source, axes: as in `read_stack`. target: .tif or .tiff, written with the axes TCYX, for ImageJ up to
-    4 GB, as BigTIFF beyond. dtype: "float32", or "same" to round and clip to the source's dtype; both
-    in the source's intensity units. tta, fast: as in `Denoiser.predict`. split_channels: one file for each
-    channel, target_ch1.tiff, target_ch2.tiff, ...
+    source, axes: as in `read_stack`. target: .tif or .tiff, with the axes, sizes, times and channel names of
+    the source; OME if that is, else for ImageJ up to 4 GB, as BigTIFF beyond. dtype: "float32", or "same" to
+    round and clip to the source's dtype; both in the source's intensity units. tta, fast: as in
+    `Denoiser.predict`. split_channels: one file for each channel, target_ch1.tiff, target_ch2.tiff, ...
     The images are written beside the target (target.tiff.part) and moved into place at the end; called
     again with the same model, source and settings, an interrupted run goes on where it stopped.
     Returns the path written, a list of them with split_channels.
@@ -67,7 +69,8 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
                 part.unlink(missing_ok=True)
         _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
         if not sums:
-            _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel)
+            known = None if source.is_dir() else calibration(source, axes)
+            _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
         _predict_images(denoiser, stack, parts, journal, pixel, dict(tta=tta, fast=fast), sums)
         _read_back(parts, sums)
@@ -75,6 +78,45 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
             os.replace(part, path)
         journal.write_bytes(b"")
     return targets if split_channels else target
+
+
+def denoise_folder(denoiser, source, target, tta=False, fast=False):
+    """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
+
+    TIFF files become TIFF files (see `denoise_file`), PNG and JPEG files PNG files of the same name. source, target:
+    folders, not the same. tta, fast: as in `Denoiser.predict`. Returns the paths written. A file that cannot
+    be denoised is left out, and a warning says which and why.
+    Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
+
+    >>> import tempfile
+    >>> from n2vlib import load_pretrained, save_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for side in (32, 48):
+    ...         _ = save_image(f"{folder}/{side}.png", np.random.default_rng(0).normal(100, 20, (side, side)))
+    ...     [path.name for path in denoise_folder(load_pretrained("bsd68_n2v2"), folder, f"{folder}/clean")]
+    ['32.png', '48.png']
+    """
+    source, target = Path(source), Path(target)
+    files = image_files(source)
+    names = {file: file.name if file.suffix.lower() in TIFF else f"{file.stem}.png" for file in files}
+    twice = [file.name for file in files if list(names.values()).count(names[file]) > 1]
+    if twice or target.resolve() == source.resolve():
+        reason = f"{' and '.join(twice)} would become one file" if twice else "the target is the source itself"
+        raise ValueError(f"{source.name} cannot be denoised into {target.name}: {reason}, choose other names")
+    written = []
+    for file in files:
+        path = target / names[file]
+        try:
+            if file.suffix.lower() in TIFF:
+                written.append(denoise_file(denoiser, file, path, tta=tta, fast=fast))
+                continue
+            colours = -1 if len(denoiser.mean) == 3 else None
+            image = load_image(file, channel_axis=colours)
+            clean = denoiser.predict(image, tta=tta, channel_axis=colours, fast=fast)
+            written.append(save_image(path, clean, like=image))
+        except (TypeError, ValueError) as error:
+            warnings.warn(f"{file.name} was not denoised: {error}", stacklevel=2)
+    return written
 
 
 def _pixel_type(dtype, source):
@@ -166,11 +208,12 @@ def _checksum(image):
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _lay_out(paths, shape, pixel):
-    """Write TIFF files of axes TCYX whose pixels are still to come; none of them if there is no room."""
+def _lay_out(paths, shape, pixel, known):
+    """Write TIFF files whose pixels are still to come, axes and sizes as in the source; none if there is no room."""
     try:
-        for path in paths:
-            tifffile.memmap(path, shape=shape, dtype=pixel, **tiff_keywords(shape, pixel))
+        for c, path in enumerate(paths):
+            full, keywords = keywords_like(known, shape, pixel, c if len(paths) > 1 else None)
+            tifffile.memmap(path, shape=full, dtype=pixel, **keywords)
     except OSError as error:
         for path in paths:
             path.unlink(missing_ok=True)

@@ -1,18 +1,24 @@
-"""Image files of any kind: one picture, or all that a folder holds, as an array or a stack (N, C, Y, X)."""
+"""Image files of any kind: one picture, or all that a folder holds, as an array or a stack (N, C, Y, X); and back."""
 
+import io
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
 import skimage.data
 import skimage.io
 import tifffile
 
-from .arrays import check_values, to_stack
+from .arrays import as_array, check_values, to_stack
+from .calibration import calibration, keywords_like
 from .stacks import plate_files, read_stack
+from .writing import written_beside
 
 SHIPPED = ("astronaut", "brick", "camera", "coins", "grass", "gravel", "moon", "page", "text")  # with scikit-image
-SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+TIFF = (".tif", ".tiff")
+SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
 
 
 def load_image(source, channel_axis=None):
@@ -29,7 +35,7 @@ def load_image(source, channel_axis=None):
     path = Path(source)
     if path.is_file():
         try:
-            reader = tifffile if path.suffix.lower() in (".tif", ".tiff") else skimage.io
+            reader = tifffile if path.suffix.lower() in TIFF else skimage.io
             image = reader.imread(path)
         except Exception as error:  # each reader has its own kinds of failure: one sentence for all
             reason = str(error).split("\n")[0]
@@ -45,6 +51,69 @@ def load_image(source, channel_axis=None):
     if channel_axis is None and image.ndim == 3 and image.shape[-1] in (3, 4):
         image = image[..., :3].mean(axis=-1).astype(np.float32)
     return image
+
+
+def save_image(path, image, like=None):
+    """Write an image to one file, whole or not at all: as TIFF with all its values, or as PNG for a slide.
+
+    image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; as PNG (Y, X), or colours (Y, X, 3).
+    like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept. For PNG, the
+    noisy array: both are shown with the same black (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and
+    those of `load_image` values stay as they are, rounded and clipped to 0..255. Returns the path.
+    Raises ValueError for another suffix or a shape that does not fit; OSError for a full disk.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_image(f"{folder}/clean.png", np.array([[-3.0, 127.6], [128.4, 300.0]]), like=np.uint8([[0]]))
+    ...     load_image(path).tolist()
+    [[0, 128], [128, 255]]
+    """
+    path, image = Path(path), as_array(image)
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        content = _as_png(image, image if like is None else as_array(like, "like"))
+    elif suffix in (".tif", ".tiff"):
+        content = _as_tiff(image, like)
+    else:
+        raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")
+    with written_beside(path) as file:
+        file.write(content)
+    return path
+
+
+def _as_png(image, like):
+    """Return the bytes of a PNG file of an image (Y, X) or (Y, X, 3), grey levels as those of `like`."""
+    if image.ndim != 2 and not (image.ndim == 3 and image.shape[-1] == 3):
+        raise ValueError(f"an image of shape {image.shape} is no PNG file: choose one of its pages, or save a .tif")
+    low, high = np.nanmin(like), np.nanmax(like)
+    if like.dtype != np.uint8 and not (low >= 0 and 1 < high <= 255):
+        low, high = np.nanquantile(like, (0.001, 0.999))
+        image = (image - low) * (255 / max(high - low, 1e-300))
+    values = np.nan_to_num(np.rint(image.astype(np.float64))).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _as_tiff(image, like):
+    """Return the bytes of a TIFF file of an image, float64 as float32, with what the file `like` says of its pixels."""
+    image = image.astype(np.float32) if image.dtype == np.float64 else image
+    stack = to_stack(image)
+    known = calibration(like) if isinstance(like, (str, Path)) and Path(like).suffix.lower() in TIFF else None
+    if known is not None and math.prod(known.lengths.values()) != len(stack):
+        raise ValueError(f"{Path(like).name} has {known.lengths} images and this has {len(stack)}: leave like= out")
+    shape, keywords = keywords_like(known, stack.shape, stack.dtype)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, stack.reshape(shape), **keywords)
+    return buffer.getvalue()
+
+
+def image_files(folder):
+    """Return the image files of a folder, sorted; raise FileNotFoundError if there are none."""
+    known = Path(folder).is_dir() and [file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES]
+    if not known:
+        raise FileNotFoundError(f"folder {folder} holds no image: TIFF, PNG or JPEG files are read")
+    return sorted(file for file in known if file.is_file())
 
 
 class Images(NamedTuple):
@@ -71,11 +140,9 @@ def read_images(source, axes=None):
         raise FileNotFoundError(f"no file or folder {path}: check the path")
     files, stacks = [path], []
     if path.is_dir() and not plate_files(path):
-        files = sorted(file for file in path.iterdir() if file.is_file() and file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise FileNotFoundError(f"folder {path} holds no image: TIFF, PNG or JPEG files are read")
+        files = image_files(path)
     for file in files:
-        is_stack = file.is_dir() or file.suffix.lower() in (".tif", ".tiff")
+        is_stack = file.is_dir() or file.suffix.lower() in TIFF
         stack = read_stack(file, axes)[0] if is_stack else to_stack(load_image(file))
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(

@@ -48,11 +48,11 @@ def read_stack(path, axes=None):
     if not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}: check the path")
     with open_whole(path) as tiff:
-        shape, letters, source = _layout(tiff, axes, path.name)
+        shape, letters, source = layout(tiff, axes, path.name)
         return _as_stack(tiff, path, shape, letters), f"{letters} ({source})"
 
 
-def _layout(tiff, axes, name):
+def layout(tiff, axes, name):
     """Return shape and axes letters of the images in a file, and who says so."""
     first, page = tiff.series[0], tiff.pages.first
     kinds = {(series.shape, str(series.dtype), series.axes) for series in tiff.series}

@@ -1,6 +1,7 @@
 """The settings of a training run: a table of defaults and of what is allowed, checked the moment a value is set."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,18 @@ from .allowed_values import SWITCH, choice, is_number, must_be, nearest, number,
 from .masking import FILLS, checked_mask
 
 STRATEGIES = ("uniform", "uniform_withCP", "median", "mean", "zero", "random")
-SIGMAS = "a positive number in intensity units, one for each channel,"
+POSITIVE = "a positive number in intensity units, one for each channel,"
+OFFSETS = "a number in intensity units squared, one for each channel,"
 MOST_PERCENT = 100 / 1.5**2  # blind pixels: above, a box has one pixel only, and none to take a replacement from
 
 
-def _are_sigmas(value):
-    sigmas = value if isinstance(value, (tuple, list)) else (value,)
-    return bool(sigmas) and all(is_number(sigma) and sigma > 0 for sigma in sigmas)
+def _are_numbers(value, above=-math.inf):
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return bool(values) and all(is_number(one) and one > above for one in values)
+
+
+def _are_positive(value):
+    return _are_numbers(value, above=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,9 +64,15 @@ class N2VConfig:
         average_weights: decay of the running average of weights that the training returns (0: the last weights).
     Noise model
         noise_model: None (Noise2Void as published), "gaussian" or "poisson_gaussian": predict a
-            mean and a variance, and combine them with the noisy pixel (Laine et al., 2019).
+            mean and a variance, and combine them with the noisy pixel (Laine et al., 2019); "auto": one of these
+            three, as the image's noise asks for (`choose_noise_model`), and a line that says which and why.
         components: normal densities in a prediction (Bishop 1994): several can say "either dark or bright".
         noise_sigma: standard deviation for "gaussian" in intensity units, one or one a channel; None: estimated.
+        noise_gain, noise_offset: for "poisson_gaussian" the variance is gain * signal + offset, one or one a channel;
+            of a camera with black level b and read noise r: offset = r**2 - gain * b. None: estimated.
+    Brightness
+        per_image: normalise each image by its own mean and spread, not by those of all; None: if their spreads differ
+            so greatly that the brightest ones would be all that counts (a flash, bleaching) and there is no covariance.
     Housekeeping
         seed: of weights, patches and blind spots; device: "auto", "cpu", "cuda" or "mps".
         checkpoint_dir: folder for last.pt and the best ones; save_top_k: how many best to keep.
@@ -99,9 +111,12 @@ class N2VConfig:
     max_steps: Annotated[int | None, whole(1, or_none=True)] = None
     max_seconds: Annotated[float | None, number(above=0, or_none=True)] = None
     average_weights: Annotated[float, number(at_least=0, below=1)] = 0.99
-    noise_model: Annotated[str | None, choice(None, "gaussian", "poisson_gaussian")] = None
+    noise_model: Annotated[str | None, choice(None, "auto", "gaussian", "poisson_gaussian")] = None
     components: Annotated[int, whole(1, 16)] = 1
-    noise_sigma: Annotated[float | tuple | None, must_be(SIGMAS, _are_sigmas, or_none=True)] = None
+    noise_sigma: Annotated[float | tuple | None, must_be(POSITIVE, _are_positive, or_none=True)] = None
+    noise_gain: Annotated[float | tuple | None, must_be(POSITIVE, _are_positive, or_none=True)] = None
+    noise_offset: Annotated[float | tuple | None, must_be(OFFSETS, _are_numbers, or_none=True)] = None
+    per_image: Annotated[bool | None, must_be("True or False", lambda v: isinstance(v, bool), or_none=True)] = None
     seed: Annotated[int, whole(0, 2**63 - 1)] = 0
     device: Annotated[str, choice("auto", "cpu", "cuda", "mps")] = "auto"
     checkpoint_dir: Annotated[str | Path | None, must_be("a folder", lambda v: isinstance(v, (str, Path)), True)] = None
@@ -131,6 +146,9 @@ class N2VConfig:
         structured = self.covariance is not None or self.struct_mask is not None
         if self.noise_sigma is not None and self.noise_model != "gaussian":
             refuse("noise_sigma", self.noise_sigma, 'it must be None unless noise_model = "gaussian"')
+        for name in ("noise_gain", "noise_offset"):
+            if getattr(self, name) is not None and self.noise_model != "poisson_gaussian":
+                refuse(name, getattr(self, name), 'it must be None unless noise_model = "poisson_gaussian"')
         if self.components > 1 and self.noise_model is None:
             refuse("components", self.components, "it must be 1 unless there is a noise_model")
         if self.shot is not None and self.covariance is None:

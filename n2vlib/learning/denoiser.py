@@ -7,14 +7,16 @@ import numpy as np
 import torch
 
 from ..images.arrays import as_array, check_values, from_stack, to_stack, turn_tensor, turns_that_keep
+from ..images.gaps import GAP, MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.law import without_patterns
-from ..noise.models import expected_signal
+from ..noise.models import expected_signal, mean_and_variance
 from ..noise.spectrum import noise_like
 from .config import N2VConfig
 from .device import choose_device, fast_numbers
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
 from .network import build_network, receptive_radius
+from .patches import page_statistics
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
@@ -45,7 +47,7 @@ class Denoiser:
         """Where the network computes."""
         return next(self.network.parameters()).device
 
-    def predict(self, image, tta=False, channel_axis=None, draws=None, fast=False):
+    def predict(self, image, tta=False, channel_axis=None, draws=None, fast=False, valid=None):
         """Denoise an image of any size: padded, cut into tiles and put together again by itself.
 
         image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
@@ -56,8 +58,10 @@ class Denoiser:
             tta so many for each turn); 0: predict from the image without more noise.
         fast: convolve in bfloat16 where the processor has it built in, as training does: about twice as fast,
             and off by some thousandths of the image's spread.
+        valid: as in `train`. What is not valid, constant, saturated, empty or NaN comes back as it is; hot and dead
+            pixels are predicted from their neighbours.
         Returns a float32 array of the same shape, in the intensity units of the input.
-        Raises ValueError for NaN, infinity, or another number of channels than in training.
+        Raises ValueError for another number of channels than in training, or numbers no sensor gives.
 
         >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
         >>> untrained.predict(np.full((5, 37, 53), 100)).shape
@@ -66,11 +70,29 @@ class Denoiser:
         image = as_array(image)
         stack = self.stack_of(image, channel_axis)
         check_values(stack)
+        gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
         clean = np.empty(stack.shape, np.float32)
         with fast_numbers(self.device) if fast else nullcontext():
-            for page, target in zip(stack, clean):
-                target[:] = self._predict_page(self.without_patterns(page[None])[0], tta, draws)
+            for n, target in enumerate(clean):
+                level = [values[0] for values in self.levels(stack, gaps, [n])]
+                target[:] = self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level)
         return from_stack(clean, image, channel_axis)
+
+    def levels(self, stack, gaps, pages=None):
+        """Return mean and spread of some pages of a stack (N, C, Y, X), default all: arrays (pages, C)."""
+        pages = range(len(stack)) if pages is None else pages
+        if not self.config.per_image:
+            return [np.broadcast_to(values, (len(pages), len(values))) for values in (self.mean, self.std)]
+        mean, std, _ = page_statistics(stack, pages, gaps)
+        return mean, np.where(std > 0, std, self.std)
+
+    def _predict_around_gaps(self, page, codes, tta, draws, level):
+        """Denoise one (C, Y, X) page, but for its gaps, which stay as they are."""
+        if codes is None:
+            return self._predict_page(self.without_patterns(page[None])[0], tta, draws, level)
+        missing = codes != MEASURED
+        filled = self.without_patterns(fill_gaps(page, missing)[None])[0]
+        return np.where(codes == GAP, page, self._predict_page(filled, tta, draws, level, missing))
 
     def stack_of(self, image, channel_axis=None):
         """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""
@@ -87,13 +109,19 @@ class Denoiser:
         """Return a stack (N, C, Y, X) without the lines and waves that the config names, estimated on each page."""
         return without_patterns(stack, self.config.lines, self.config.waves)
 
-    def _predict_page(self, page, tta, draws):
-        """Denoise one (C, Y, X) page: into normalised units, through the network, and back."""
-        normal = self.normalise(page)
+    def _predict_page(self, page, tta, draws, level, missing=None):
+        """Denoise one (C, Y, X) page: into normalised units, through the network, and back.
+
+        level: its mean and spread. missing: booleans (C, Y, X), where no noisy pixel is that could be combined with the
+        prediction, or None.
+        """
+        normal = self.normalise(page, *level)
+        missing = None if missing is None or not self.config.noise_model else torch.from_numpy(missing)
         turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
         if self.config.covariance is None or draws == 0:
-            clean = self._predict_turned(normal, turns) if tta else self._predict_tiles(normal)
-            return self.denormalise(clean.numpy())
+            noise = self.normal_noise(*level) if self.config.noise_model else None
+            clean = self._predict_turned(normal, turns if tta else turns[:1], noise, missing)
+            return self.denormalise(clean.numpy(), *level)
         clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
         for draw in range(draws):
@@ -101,13 +129,16 @@ class Denoiser:
             # Another turn for each draw: the mean over turns comes without more work.
             turn = turns[draw % len(turns)]
             clean += self._predict_turned(normal + self.config.recorruption * noise, [turn]) / draws
-        return self.denormalise(clean.numpy())
+        return self.denormalise(clean.numpy(), *level)
 
-    def _predict_turned(self, normal, turns):
+    def _predict_turned(self, normal, turns, noise=None, missing=None):
         """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
         clean = torch.zeros_like(normal)
         for turn in turns:
-            clean += turn_tensor(self._predict_tiles(turn_tensor(normal, *turn)), *turn, back=True) / len(turns)
+            hidden = None if missing is None else turn_tensor(missing, *turn)
+            clean += turn_tensor(
+                self._predict_tiles(turn_tensor(normal, *turn), noise, hidden), *turn, back=True
+            ) / len(turns)
         return clean
 
     def same_noise(self, patches, generator):
@@ -116,18 +147,25 @@ class Denoiser:
         mean, std = statistics[:, :, None, None]
         return noise_like(patches * std + mean, self.config.covariance, generator, self.config.shot) / std
 
-    def normalise(self, image):
-        """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1."""
-        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+    def normalise(self, image, mean=None, std=None):
+        """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1.
+
+        mean, std: (C,), or (B, C) of each of a batch; None: the training's.
+        """
+        mean, std = self._level(mean, std)
         return torch.from_numpy(((image - mean) / std).astype(np.float32))
 
-    def denormalise(self, normal):
-        """Turn a normalised array (..., C, Y, X) back into intensity units."""
-        mean, std = (np.reshape(values, (-1, 1, 1)) for values in (self.mean, self.std))
+    def _level(self, mean, std):
+        given = (self.mean if mean is None else mean, self.std if std is None else std)
+        return [np.asarray(values, np.float64)[..., None, None] for values in given]
+
+    def denormalise(self, normal, mean=None, std=None):
+        """Turn a normalised array (..., C, Y, X) back into intensity units; mean, std: as for `normalise`."""
+        mean, std = self._level(mean, std)
         return normal * std + mean
 
     @torch.no_grad()
-    def _predict_tiles(self, normal):
+    def _predict_tiles(self, normal, noise=None, missing=None):
         """Predict a normalised (C, Y, X) page tile by tile.
 
         Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
@@ -142,10 +180,11 @@ class Denoiser:
         for top in range(0, normal.shape[1], rows):
             for left in range(0, normal.shape[2], columns):
                 y, x = max(0, top - halo), max(0, left - halo)
-                tile = normal[None, :, y : top + rows + halo, x : left + columns + halo]
+                part = np.s_[None, :, y : top + rows + halo, x : left + columns + halo]
+                tile = self._predict_tile(normal[part], noise, None if missing is None else missing[part])
                 target = clean[:, top : top + rows, left : left + columns]
                 height, width = target.shape[1:]
-                target[:] = self._predict_tile(tile)[0, :, top - y :, left - x :][:, :height, :width]
+                target[:] = tile[0, :, top - y :, left - x :][:, :height, :width]
         return clean
 
     def _tile_sides(self, height, width, halo, multiple):
@@ -168,13 +207,15 @@ class Denoiser:
                     break
         return min(options)[2:]
 
-    def _predict_tile(self, tile):
-        """Run the network on one normalised tile (1, C, Y, X) and apply the noise model."""
+    def _predict_tile(self, tile, noise=None, missing=None):
+        """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
         output = (self._output_hidden(tile) if hide else self.network(tile)).float()
         if self.config.noise_model:
-            output = expected_signal(output, tile, *self.normal_noise())
+            alone = None if missing is None else mean_and_variance(output, tile.shape[1])[0]
+            output = expected_signal(output, tile, *noise)
+            output = output if missing is None else torch.where(missing.to(self.device), alone, output)
         return output.cpu()
 
     def _output_hidden(self, tile):
@@ -191,11 +232,12 @@ class Denoiser:
             output = now if output is None else torch.where(everywhere, now, output)
         return output
 
-    def normal_noise(self):
-        """Return gain and offset of the noise in normalised units, as tensors (C, 1, 1, 1)."""
-        gain, offset, mean, std = (torch.tensor(v, dtype=torch.float64) for v in (*self.noise, self.mean, self.std))
+    def normal_noise(self, mean=None, std=None):
+        """Return gain and offset of the noise in normalised units, as tensors (..., C, 1, 1, 1); as for `normalise`."""
+        gain, offset = (torch.tensor(values, dtype=torch.float64) for values in self.noise)
+        mean, std = (torch.from_numpy(values[..., 0, 0].copy()) for values in self._level(mean, std))
         normal = gain / std, (gain * mean + offset) / std**2
-        return [value.float().to(self.device)[:, None, None, None] for value in normal]
+        return [value.float().to(self.device)[..., None, None, None] for value in normal]
 
     def save(self, path):
         """Write weights, settings and normalisation to one file, whole or not at all."""

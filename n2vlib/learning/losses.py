@@ -7,24 +7,29 @@ import scipy.ndimage
 import torch
 
 from ..images.arrays import to_stack
-from ..noise.law import draw_patterns
+from ..images.gaps import fill_gaps, find_gaps
+from ..noise.law import without_patterns
 from ..noise.models import densities, log_chances, mean_and_variance, noise_variance
 from ..noise.spectrum import noise_like
 from .masking import mask_patches
 from .patches import crop_patches
 
 VALIDATION_PATCHES = 32
+WEIGHT = 0.75  # 0: of 3 photons in 1000 pixels 4 dB were lost to plain Noise2Void; 1: a background of 0.05 was noisier
+RECORRUPTION = 0.5  # of the noise's deviation, added to compare denoisers
 DETAILS = 2  # pixels: what a Gaussian of this width does not smooth away
 
 
-def blind_loss(output, target, blind, noise=None):
+def blind_loss(output, target, blind, noise=None, weight=WEIGHT):
     """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
 
     output: (B, C, Y, X), or what `densities` splits with a noise model. target, blind: (B, C, Y, X).
     noise: (gain, offset) of the normalised noise, or None.
     Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
     likelihood of the noisy pixel under a normal density (or the mixture of some) with the predicted mean,
-    and with the predicted variance plus that of the noise (Laine et al., NeurIPS 2019).
+    and with the predicted variance plus that of the noise (Laine et al., NeurIPS 2019). Where that of the noise
+    grows with the signal, each pixel counts by its variance to the power of `weight` (Seitzer et al., ICLR 2022): a
+    likelihood alone is nearly blind to errors where it is bright, and stops learning there.
 
     >>> output, target = torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[3.0, 0.0]]]])
     >>> blind_loss(output, target, blind=torch.tensor([[[[True, False]]]])).item()
@@ -35,8 +40,12 @@ def blind_loss(output, target, blind, noise=None):
     else:
         mean, variance, share = densities(output, target.shape[1])
         # Detached: the likelihood must not be raised by moving the mean to where noise is weak.
-        error = -log_chances(mean, variance, share, target, noise_variance(mean.detach(), *noise)).logsumexp(2)
-    return (error * blind).sum() / blind.sum()
+        noise_there = noise_variance(mean.detach(), *noise)
+        error = -log_chances(mean, variance, share, target, noise_there).logsumexp(2)
+        if torch.as_tensor(noise[0]).any():
+            counts = (share.exp() * (variance + noise_there)).sum(2).detach() ** weight
+            error = error * counts / ((counts * blind).sum() / blind.sum().clamp(min=1)).clamp(min=1e-12)
+    return (error * blind).sum() / blind.sum().clamp(min=1)
 
 
 @torch.no_grad()
@@ -48,22 +57,23 @@ def validation_loss(run):
     masks = torch.Generator(run.device).manual_seed(run.config.seed)
     losses = []
     for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
-        patches = run.normalised_patches(run.validation, crops)
+        patches, measured, noise = run.normalised_patches(run.validation, crops)
         seen, target, where = run.task(run.denoiser, patches, masks)
-        losses.append(blind_loss(run.denoiser.network(seen), target, where, run.normal_noise).item())
+        where = where if measured is None else where & measured
+        losses.append(blind_loss(run.denoiser.network(seen), target, where, noise).item())
     return float(np.mean(losses))
 
 
-def recorrupted_error(denoiser, images, covariance, shot=None, laws=(), recorruption=0.5, draws=4, seed=0):
+def recorrupted_error(denoiser, images, covariance, shot=None, lines=None, waves=None, draws=4, seed=0):
     """Return a denoiser's mean squared error on noisy images alone, plus the same constant for every denoiser.
 
     Noise z of the images' own covariance is added to the input and z / a taken from the target: for Gaussian noise
     these are independent, so the target's adds only its variance (Pang et al., CVPR 2021). Training losses of
     different tasks cannot be compared, these errors can, with the same covariance and seed. They are
-    those on images with recorruption**2 more noise, from one draw, and as right as the covariance.
+    those on images with a quarter more noise, and as right as the covariance. Lines and waves are not Gaussian, and of
+    each there is but one: they are taken off the target, and so count as errors of a denoiser that keeps them.
 
-    images: as for `predict`. covariance, shot: as in N2VConfig, intensity units (squared), as the result. laws: a
-    NoiseLaw of each channel whose lines and waves are drawn as well.
+    images: as for `predict`. covariance, shot, lines, waves: as in N2VConfig, intensity units (squared), as the result.
 
     >>> from n2vlib.learning import N2VConfig, train
     >>> noisy = np.random.default_rng(0).normal(100, 20, (64, 64))  # no signal: the best answer is 100 everywhere
@@ -72,18 +82,17 @@ def recorrupted_error(denoiser, images, covariance, shot=None, laws=(), recorrup
     2000.0
     """
     stack, errors = to_stack(images), []
-    pages = torch.from_numpy(np.asarray(stack, np.float32))
-    generator = torch.Generator().manual_seed(seed)
+    missing = find_gaps(stack).missing(stack)
+    stack = np.asarray(fill_gaps(stack, missing), np.float32)
+    pages, generator = torch.from_numpy(stack), torch.Generator().manual_seed(seed)
+    target = without_patterns(stack, lines, waves)
     for draw in range(draws):
         if draw % 2 == 0:
-            noise = noise_like(pages, covariance, generator, shot)
-            for c, law in enumerate(laws):
-                noise[:, c] += torch.stack([draw_patterns(law, pages.shape[2:], generator) for _ in pages])
-            noise = noise.numpy()
+            noise = noise_like(pages, covariance, generator, shot).numpy()
         else:
-            noise = -noise  # what goes along with it by chance (a wave has but one phase) goes the other way
-        predicted = denoiser.predict(stack + recorruption * noise, draws=0)
-        errors.append(np.square(predicted - (stack - noise / recorruption)).mean())
+            noise = -noise  # what goes along with it by chance goes the other way
+        predicted = denoiser.predict(stack + RECORRUPTION * noise, draws=0)
+        errors.append(np.square(predicted - (target - noise / RECORRUPTION)).mean(where=~missing))
     return float(np.mean(errors))
 
 
@@ -120,7 +129,7 @@ def measure_leak(run, batches=16):
     crops = torch.Generator().manual_seed(run.config.seed)
     leaks = []
     for _ in range(batches):
-        patches = run.normalised_patches(run.training, crops)
+        patches, _, _ = run.normalised_patches(run.training, crops)
         centre = patches.shape[-1] // 2
         leaks.append(own_influence(run.denoiser.network, patches, np.s_[..., centre, centre]))
     return float(np.mean(leaks))
@@ -151,19 +160,25 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
     stack = denoiser.without_patterns(denoiser.stack_of(images))
     generator = torch.Generator().manual_seed(config.seed)
-    seen = [[] for _ in denoiser.std]  # for each channel, pairs of expected variance and squared error
+    seen = [[] for _ in denoiser.mean]  # for each channel, pairs of expected variance and squared error
+    gaps = find_gaps(stack)
+    levels = denoiser.levels(stack, gaps)
     for _ in range(batches):
-        patches = denoiser.normalise(crop_patches(stack, range(len(stack)), config, generator))
+        patches, pages = crop_patches(stack, range(len(stack)), config, generator, gaps=gaps)
+        mean, std = (level[pages] for level in levels)
+        missing = np.isnan(patches)
+        patches = denoiser.normalise(fill_gaps(patches, missing), mean, std)
         masked, blind = mask_patches(patches, config, generator)
         mean, variance = mean_and_variance(denoiser.network(masked.to(denoiser.device)).cpu(), patches.shape[1])
-        error = (patches - mean) ** 2
-        for c, hidden in enumerate(blind.unbind(1)):
+        scale = torch.from_numpy(std**2).float()[:, :, None, None]
+        variance, error = scale * variance, scale * (patches - mean) ** 2
+        for c, hidden in enumerate((blind & torch.from_numpy(~missing)).unbind(1)):
             seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
     sigmas = []
-    for std, pairs in zip(denoiser.std, seen):
+    for pairs in seen:
         variance, error = torch.cat(pairs, dim=1)
         calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
-        sigmas.append(std * error[calmest].mean().sqrt().item())
+        sigmas.append(error[calmest].mean().sqrt().item())
     return tuple(sigmas)
 
 

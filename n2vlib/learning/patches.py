@@ -6,8 +6,12 @@ import numpy as np
 import torch
 
 from ..images.arrays import TURNS, turn, turns_that_keep
+from ..images.gaps import MEASURED, Gaps
 
 SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predict from
+NO_GAPS = Gaps({})
+MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
+LEAST_MEASURED = 0.5
 
 
 def split_images(count, share=0.2, seed=0):
@@ -29,34 +33,60 @@ def split_images(count, share=0.2, seed=0):
     return np.sort(order[:training]), np.sort(order[training:])
 
 
-def channel_statistics(stack, pages):
+def page_statistics(stack, pages, gaps=NO_GAPS):
+    """Return mean and standard deviation of each channel of each of some pages of a stack (N, C, Y, X).
+
+    pages: their numbers. gaps: Gaps of the stack. In intensity units, two float64 arrays (pages, C), and how many
+    pixels were measured; 0 for both where none was.
+    """
+    shape = (len(pages), stack.shape[1])
+    mean, std, count = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for i, n in enumerate(pages):
+        values, codes = stack[n].reshape(shape[1], -1).astype(np.float64), gaps.of(n)
+        valid = np.True_ if codes is None else codes.reshape(shape[1], -1) == MEASURED
+        count[i] = np.broadcast_to(valid, values.shape).sum(axis=1)
+        some = np.maximum(count[i], 1)
+        mean[i] = values.sum(axis=1, where=valid) / some
+        std[i] = np.sqrt(((values - mean[i][:, None]) ** 2).sum(axis=1, where=valid) / some)
+    return mean, std, count
+
+
+def channel_statistics(stack, pages, gaps=NO_GAPS):
     """Return the mean and standard deviation of each channel of some pages of a stack (N, C, Y, X), page by page.
 
-    pages: their numbers. In intensity units, two float64 arrays of shape (C,).
-    Raises ValueError for a channel whose pixels are all equal: there is nothing to learn in it.
+    pages: their numbers. gaps: Gaps of the stack. In intensity units, two float64 arrays of shape (C,).
+    Raises ValueError for a channel whose pixels are all equal or missing: there is nothing to learn in it.
     """
-    channels, first_page = stack.shape[1], stack[pages[0]]
-    shift = first_page.mean(axis=(1, 2), dtype=np.float64)  # keeps the sums of squares small
-    total, squares = np.zeros(channels), np.zeros(channels)
-    for page in pages:
-        values = stack[page].astype(np.float64) - shift[:, None, None]
-        total += values.mean(axis=(1, 2)) / len(pages)
-        squares += (values**2).mean(axis=(1, 2)) / len(pages)
-    std = np.sqrt(np.maximum(squares - total**2, 0))
-    for channel in range(channels):
-        first = first_page[channel, 0, 0]
-        if std[channel] == 0 or all((stack[page, channel] == first).all() for page in pages):
-            raise ValueError(f"channel {channel} is constant, every pixel is {first}: there is nothing to learn in it")
-    return shift + total, std
+    return overall(stack, pages, *page_statistics(stack, pages, gaps))
 
 
-def crop_patches(stack, pages, config, generator, corners=None):
+def overall(stack, pages, mean, std, count):
+    """Return mean and standard deviation of each channel over all pages from those of each: two arrays (C,)."""
+    weight = count / np.maximum(count.sum(axis=0), 1)
+    middle = (weight * mean).sum(axis=0)
+    spread = np.sqrt((weight * (std**2 + (mean - middle) ** 2)).sum(axis=0))
+    for channel in range(stack.shape[1]):
+        if spread[channel] == 0:
+            refuse_constant(channel, stack.shape[1], stack[pages[0], channel, 0, 0])
+    return middle, spread
+
+
+def refuse_constant(channel, channels, value):
+    """Raise the ValueError for a channel without any content."""
+    others = [c for c in range(channels) if c != channel]
+    rest = f"; leave it out, as in image[:, {others}]" if others else ""
+    raise ValueError(f"channel {channel} is constant, every pixel is {value}: there is nothing to learn in it{rest}")
+
+
+def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS):
     """Cut random square patches out of a stack, and turn and flip them if `config.augment`.
 
     stack: array or memory map (N, C, Y, X); only the patches are read. pages: the numbers of the images
     to cut from. generator: torch.Generator. corners: the places to choose from, integers (K, 3): page, row,
-    column; None: anywhere. Patches turn only in ways that leave structured noise as it is.
-    Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits.
+    column; None: anywhere. Patches turn only in ways that leave structured noise as it is. gaps: Gaps of the
+    stack; patches that are mostly gaps are drawn again.
+    Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits; NaN in gaps; and
+    the numbers of the pages that they are from.
     """
     height, width = stack.shape[-2:]
     side = min(config.patch_size, height, width)
@@ -66,11 +96,28 @@ def crop_patches(stack, pages, config, generator, corners=None):
     if corners is not None:
         chosen = torch.randint(len(corners), (config.batch_size,), generator=generator).numpy()
         draws[:3] = corners[chosen].T.tolist()
+    elif gaps.codes:
+        places = zip(*draws[:3])
+        draws[:3] = zip(*(_where_measured(place, pages, ranges, side, gaps, generator) for place in places))
     kept = turns_that_keep(config.struct_mask if config.covariance is None else config.covariance)
     patches = []
     for page, y, x, *turned in zip(*draws):
         patch = stack[page, :, y : y + side, x : x + side]
+        if gaps.of(page) is not None:
+            patch = np.where(gaps.of(page)[:, y : y + side, x : x + side] == MEASURED, patch, np.nan)
         if config.augment:
             patch = turn(patch, *kept[TURNS.index(tuple(turned)) % len(kept)])  # each of them equally often
         patches.append(patch)
-    return np.stack(patches)
+    return np.stack(patches), draws[0]
+
+
+def _where_measured(place, pages, ranges, side, gaps, generator):
+    """Return a place (page, row, column) for a patch, drawn again while most of its pixels are no measurements."""
+    for _ in range(MOST_TRIES):
+        page, y, x = place
+        codes = gaps.of(page)
+        if codes is None or np.mean(codes[:, y : y + side, x : x + side] == MEASURED) >= LEAST_MEASURED:
+            break
+        page, y, x = (torch.randint(high, (1,), generator=generator).item() for high in ranges[:3])
+        place = pages[page], y, x
+    return place

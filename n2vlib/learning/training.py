@@ -11,9 +11,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel
 
 from ..images.arrays import check_values, to_stack
+from ..images.gaps import MEASURED, checked_valid, fill_gaps, find_gaps
+from ..noise.choice import choose_noise_model, looked_at
 from ..noise.law import without_patterns
 from ..noise.models import estimate_noise
-from ..noise.report import noise_report
 from .config import N2VConfig
 from .denoiser import Denoiser, copy_weights
 from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number, quickest_threads
@@ -22,15 +23,23 @@ from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
 from .network import build_network
 from .optimizers import build_optimizers, cosine_schedule, running_average
-from .patches import SMALLEST_SIDE, channel_statistics, crop_patches, split_images
+from .patches import NO_GAPS, SMALLEST_SIDE, crop_patches, overall, page_statistics, refuse_constant, split_images
 
+GREATLY = 5  # times as wide as that of a quarter of the images is the brightest one's spread
 FEW_SPREAD = 5  # times the width of the middle two thirds of all values: a spread that few pixels make
-
-LARGEST_LOOK = 512  # pixels a side of the part in which noise is looked at before a training: half a second
 
 
 def train(
-    image, config=None, *, validation=None, callbacks=(), start=None, resume=False, channel_axis=None, corners=None
+    image,
+    config=None,
+    *,
+    validation=None,
+    callbacks=(),
+    start=None,
+    resume=False,
+    channel_axis=None,
+    corners=None,
+    valid=None,
 ):
     """Train a network to denoise from noisy images alone (Noise2Void, Krull et al., CVPR 2019).
 
@@ -48,6 +57,8 @@ def train(
     resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
     corners: where patches may be cut, (K, 3) integers: image, row, column of the upper left pixel (None: anywhere).
+    valid: booleans of the image's shape or (Y, X), False where a pixel is no measurement. Constant and saturated
+        places, hot and dead pixels, empty frames and NaN are left out anyway, and a warning says what was.
 
     Started by torchrun, after torch.distributed.init_process_group(), each process draws batches of its own, from
     config.seed plus its number, and steps with the mean gradient (DistributedDataParallel); process 0 writes the
@@ -67,9 +78,12 @@ def train(
     if not isinstance(config, N2VConfig):
         raise TypeError(f"config is a {type(config).__name__}: make it with n2vlib.N2VConfig(...)")
     stack = _check(image, channel_axis, "the image")
+    gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
     if not (validation is None or isinstance(validation, float)):
         validation = _check(validation, channel_axis, "the validation image")
-    run = Run(stack, validation, config, start, corners)
+    run = Run(stack, validation, config, start, corners, gaps)
+    if gaps.words:
+        warnings.warn(f"left out: {gaps.words}", stacklevel=2)
     if resume:
         restore_checkpoint(run)
     if process_number() > 0:  # draws patches of its own
@@ -105,60 +119,95 @@ def _check(image, channel_axis, name):
     return stack
 
 
-def _warn_of_correlated_noise(stack, pages):
-    """Warn if a noise model, which takes the noise of neighbours to be independent, is given noise that is not."""
-    top, left = (max(0, length // 2 - LARGEST_LOOK // 2) for length in stack.shape[2:])
-    some = stack[pages[:: -(-len(pages) // 2)], :, top : top + LARGEST_LOOK, left : left + LARGEST_LOOK]
-    for c in range(stack.shape[1]):
-        report = noise_report(some[:, c])
+def _warn_of_other_noise(some, model):
+    """Warn if a noise model is given noise that is not as it takes it to be: independent, or as strong everywhere.
+
+    some: pages (N, C, Y, X), NaN where there are gaps.
+    """
+    for c, report in enumerate(looked_at(some)):
         if report.correlated:
             warnings.warn(
                 f"channel {c}: {report}; a noise model takes neighbours to have independent noise, so it "
                 "keeps more than plain Noise2Void: use run_two_stage, or at least noise_model=None",
                 stacklevel=4,
             )
+        elif model == "gaussian" and report.decided and "photons" in report.kinds:
+            warnings.warn(
+                f'channel {c}: {report}; noise_model="gaussian" takes it to be as strong everywhere, so it keeps what '
+                'is brighter: use "poisson_gaussian", or "auto"',
+                stacklevel=4,
+            )
 
 
-def _parts(stack, validation, seed):
-    """Return what to train on and what to validate with (or None), each as a stack and page numbers."""
+def _parts(stack, validation, seed, gaps):
+    """Return what to train on and what to validate with (or None), each as a stack and numbers of images not empty."""
+    full = _without_empty(stack, gaps)
     if validation is None:
-        return (stack, np.arange(len(stack))), None
+        return (stack, full), None
     if isinstance(validation, float):
-        return tuple((stack, pages) for pages in split_images(len(stack), validation, seed))
+        return tuple((stack, full[pages]) for pages in split_images(len(full), validation, seed))
     if validation.shape[1] != stack.shape[1]:
         raise ValueError(
             f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
         )
-    return (stack, np.arange(len(stack))), (validation, np.arange(len(validation)))
+    return (stack, full), (validation, np.arange(len(validation)))
 
 
-def is_wide(stack, pages, std):
-    """Return whether in some channel of a stack (N, C, Y, X) few pixels make the spread, and the others hardly vary.
+def differ_greatly(std):
+    """Return whether the spreads of the images, (N, C), differ so much that the brightest are all that counts."""
+    return len(std) > 1 and bool(np.any(std.max(axis=0) > GREATLY * np.quantile(std, 0.25, axis=0)))
 
-    std: the channels' standard deviations, (C,). Where most pixels are equal (no photon, a border) they have
-    no noise that could be small.
+
+def is_wide(some, std):
+    """Return whether in some channel of pages (N, C, Y, X) few pixels make the spread, and the others hardly vary.
+
+    std: the channels' standard deviations, (C,). Where most pixels are equal (no photon) they have no noise that
+    could be small.
     """
-    some = stack[pages[:: max(1, len(pages) // 16)]]  # 16 images are plenty, and they fit the memory
-    low, high = np.quantile(some, (0.16, 0.84), axis=(0, 2, 3))
+    low, high = np.nanquantile(some, (0.16, 0.84), axis=(0, 2, 3))
     return bool(np.any((low < high) & (high - low < std / FEW_SPREAD)))
+
+
+def _some_images(stack, pages, gaps):
+    """Return 16 images of a stack at most, which are plenty and fit the memory, with NaN in the gaps."""
+    numbers = pages[:: max(1, len(pages) // 16)]
+    if not any(gaps.of(n) is not None for n in numbers):
+        return stack[numbers]
+    codes = [np.zeros(stack.shape[1:], np.uint8) if gaps.of(n) is None else gaps.of(n) for n in numbers]
+    return np.where(np.stack(codes) == MEASURED, stack[numbers], np.nan)
+
+
+def _without_empty(stack, gaps):
+    """Return the numbers of the images in which at least one pixel is measured."""
+    full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
+    if not full:
+        refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
+    return np.asarray(full)
 
 
 class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
-    def __init__(self, stack, validation, config, start=None, corners=None):
-        self.config, self.task, self.corners = config, task_of(config), corners
-        stack = without_patterns(stack, config.lines, config.waves)
+    def __init__(self, stack, validation, config, start=None, corners=None, gaps=NO_GAPS):
+        self.task, self.corners, self.gaps = task_of(config), corners, gaps
+        stack = without_patterns(stack, config.lines, config.waves, gaps)
         if isinstance(validation, np.ndarray):
             validation = without_patterns(validation, config.lines, config.waves)
-        self.training, self.validation = _parts(stack, validation, config.seed)
-        mean, std = channel_statistics(*self.training)
+        self.training, self.validation = _parts(stack, validation, config.seed, gaps)
+        each = page_statistics(*self.training, gaps)
+        mean, std = overall(*self.training, *each)
+        some = _some_images(*self.training, gaps)
+        automatic = config.noise_model == "auto"
+        self.config = config = choose_noise_model(some, config)
+        if config.per_image is None:
+            per_image = config.covariance is None and differ_greatly(each[1])
+            self.config = config = dataclasses.replace(config, per_image=per_image)
         # Rounding to bfloat16, 1/256 of a value, is more than a background's noise next to rare cells 1000 times as
         # bright: measured, a bias of 3 where the noise is 16, and of 0.3 without rounding.
-        self.rounds = not is_wide(*self.training, std)
-        noise = estimate_noise(*self.training, config) if config.noise_model else None
-        if noise is not None:
-            _warn_of_correlated_noise(*self.training)
+        self.rounds = not is_wide(some, std)
+        noise = estimate_noise(some, config) if config.noise_model else None
+        if noise is not None and not automatic:
+            _warn_of_other_noise(some, config.noise_model)
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
         if start is not None:
@@ -187,12 +236,24 @@ class Run:
         return fast_numbers(self.device) if self.rounds else nullcontext()
 
     def normalised_patches(self, images, generator):
-        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device.
+        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device, their gaps filled.
 
         images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
+        Returns the patches; where they are measured, or None if all of them is; and gain and offset of their noise, or
+        None without a noise model.
         """
         corners = self.corners if images is self.training else None
-        return self.denoiser.normalise(crop_patches(*images, self.config, generator, corners)).to(self.device)
+        gaps = self.gaps if images[0] is self.training[0] else NO_GAPS
+        patches, pages = crop_patches(*images, self.config, generator, corners, gaps)
+        level, noise = (), self.normal_noise
+        if self.config.per_image:
+            level = self.denoiser.levels(images[0], gaps, pages)
+            noise = self.denoiser.normal_noise(*level) if noise else None
+        missing = np.isnan(patches) if gaps.codes else None
+        if missing is None or not missing.any():
+            return self.denoiser.normalise(patches, *level).to(self.device), None, noise
+        patches = self.denoiser.normalise(fill_gaps(patches, missing), *level).to(self.device)
+        return patches, torch.from_numpy(~missing).to(self.device), noise
 
     def rehearse(self):
         """Do the work of a step, or of a part of it if it is long, on empty patches, and learn nothing."""
@@ -252,11 +313,12 @@ def _train_step(run):
     if run.config.lr_scheduler == "cosine":
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
-    patches = run.normalised_patches(run.training, run.crops)
+    patches, measured, noise = run.normalised_patches(run.training, run.crops)
     seen, target, where = run.task(run.denoiser, patches, run.masks)
+    where = where if measured is None else where & measured
     with run.numbers():
         output = run.trained(seen.contiguous(memory_format=torch.channels_last))
-    loss = blind_loss(output.float(), target, where, run.normal_noise)
+    loss = blind_loss(output.float(), target, where, noise)
     for optimizer in run.optimizers:
         optimizer.zero_grad()
     loss.backward()

@@ -13,6 +13,7 @@ import scipy.stats
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..images.arrays import check_values, to_stack
+from ..images.gaps import fill_gaps
 
 MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
@@ -50,7 +51,7 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
     instead. valid: boolean, of the images' shape (one channel): patches with more than 1 % of pixels that are not
     (clipped, say) are left out, if others remain. Returns an Autocovariance.
-    Raises ValueError for images smaller than two patches, without noise, or with NaN.
+    Raises ValueError for images smaller than two patches, or without noise. NaN is left out.
 
     >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
     >>> values = noise_autocovariance(white[:, 1:] + white[:, :-1]).values  # neighbours in a row share a half
@@ -64,7 +65,9 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     products = moments = count = overlap = cut = level = tails = 0
     for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
         page, where = stack[n].astype(np.float64), guides[n].astype(np.float64)
-        noise, shared, mean = _flat_patches(page, basis, share, where, usable[n])
+        finite = np.isfinite(page)
+        page, where = fill_gaps(page, ~finite), fill_gaps(where, ~np.isfinite(where))
+        noise, shared, mean = _flat_patches(page, basis, share, where, usable[n] & finite)
         if len(noise) == 0:
             continue
         products = products + lag_products(noise, size).sum(axis=0)

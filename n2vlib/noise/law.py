@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..images.arrays import check_values, to_stack
-from .covariance import checked_channel, noise_autocovariance
+from ..images.gaps import MEASURED, fill_gaps
+from .covariance import noise_autocovariance
 from .lines import line_covariance, line_offsets
+from .pages import channel_pages
 from .spectrum import draw_noise, noise_spectrum, split_shot_noise
 from .validity import clipped_values, enlargement, grey_level, unequal_places
 from .waves import Wave, find_waves, fitted_waves, is_own_mirror, same_wave, wave_amplitudes
 
-FEW_PAGES = 16  # of a stack, from which the law is measured: plenty
-LARGEST_SIDE, MOST_PIXELS = 4096, 2**24  # of a page, from its middle; and of all: so that a measurement fits the memory
-WAVE_PAGES = 3  # and those in which waves are looked for
+WAVE_PAGES = 3  # of those that are measured, in which waves are looked for
 FEW_PATCHES = 1.6  # times the error that many patches would have: what is chosen of a few scatters more
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
 
@@ -33,7 +32,7 @@ class NoiseLaw:
     higher by gain * (s - dark); gain 0: the same everywhere. texture: the correlation of neighbours, 0 to 1, that
     was taken for the image's own. tails: excess kurtosis, 0 for Gaussian noise. clipped: pairs (value, share of the
     pixels). step: between grey levels, 0 for none. enlarged: the factor by which pixels were repeated. places: ratio
-    of the noise's variances in a 2x2 tile.
+    of the noise's variances in a 2x2 tile. left_out: in words, what held no measurement (see `images.gaps`).
     """
 
     covariance: np.ndarray = field(repr=False)
@@ -51,6 +50,7 @@ class NoiseLaw:
     step: float = 0.0
     enlarged: int = 1
     places: float = 1.0
+    left_out: str = ""
 
     @property
     def lines(self):
@@ -63,20 +63,25 @@ class NoiseLaw:
         return [[wave.y, wave.x] for wave in self.waves]
 
 
-def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
+def noise_law(images, channel=None, channel_axis=None, size=11, share=10, valid=None):
     """Measure the law of the noise on the noisy images themselves, the slow and regular parts first.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), intensity units; of several channels, name one. size: of the
-    covariance, odd; share: of the calmest patches that is used, in percent. Returns a NoiseLaw.
-    Raises ValueError for images too small (32 pixels a side at least), without noise, or with NaN.
+    covariance, odd; share: of the calmest patches that is used, in percent. valid: booleans (Y, X) or of the
+    images' shape, False where a pixel is no measurement; constant places, broken pixels and NaN are left out anyway.
+    Returns a NoiseLaw. Raises ValueError for images too small (32 pixels a side at least), or without noise.
 
     >>> noisy = np.random.default_rng(0).normal(100, 10, (128, 128)) + 8 * (-1) ** np.arange(128)
     >>> law = noise_law(noisy)
     >>> [(round(wave.period, 1), round(wave.amplitude)) for wave in law.waves], round(law.covariance[5, 5] ** 0.5)
     ([(2.0, 8)], 10)
     """
-    pages = channel_pages(images, channel, channel_axis)
-    pages = pages[np.ptp(pages, axis=(1, 2)) > 0] if np.ptp(pages) else pages  # an empty page knows nothing of noise
+    return law_of_pages(channel_pages(images, channel, channel_axis, valid), size, share)
+
+
+def law_of_pages(some, size=11, share=10):
+    """Measure the law of the noise on Pages; see `noise_law`."""
+    pages, usable, left_out = some
     if min(pages.shape[1:]) < 2 * SMALLEST_PATCH:
         size = "x".join(map(str, pages.shape[1:]))
         raise ValueError(
@@ -86,8 +91,9 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
     size = min(size, patch - 1 - patch % 2)
     frequencies = _all_waves(pages)
     still, rows, columns = _without_lines(np.stack([page - _waves_of(page, frequencies) for page in pages]))
-    measured, clipped = _neighbours(pages, still, size, patch, share)
-    covariance, (gain, dark) = split_shot_noise(still, measured)
+    measured, clipped = _neighbours(pages, still, usable, size, patch, share)
+    whole = np.where(np.isin(pages, [value for value, _ in clipped]) | ~usable, np.nan, still)
+    covariance, (gain, dark) = split_shot_noise(whole, measured)
     return NoiseLaw(
         covariance=covariance,
         error=measured.error * (1 if patch == PATCH else FEW_PATCHES),
@@ -101,9 +107,10 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10):
         texture=measured.texture,
         tails=measured.tails,
         clipped=tuple(clipped),
-        step=grey_level(pages),
+        step=grey_level(pages[usable]),
         enlarged=min(enlargement(page) for page in pages),
         places=unequal_places(still[0]),
+        left_out=left_out,
     )
 
 
@@ -118,12 +125,12 @@ def _without_lines(pages):
     return pages, rows, columns
 
 
-def _neighbours(pages, still, size, patch, share):
+def _neighbours(pages, still, usable, size, patch, share):
     """Measure the autocovariance of still pages where no pixels are clipped; return it, and where they are clipped."""
-    measured = noise_autocovariance(still, size, patch, share)
-    clipped = clipped_values(pages, measured.values.max() ** 0.5)
+    measured = noise_autocovariance(still, size, patch, share, valid=usable)
+    clipped = clipped_values(pages[usable], measured.values.max() ** 0.5)
     if clipped:  # there the noise is weaker
-        valid = ~np.isin(pages, [value for value, _ in clipped])
+        valid = usable & ~np.isin(pages, [value for value, _ in clipped])
         measured = noise_autocovariance(still, size, patch, share, valid=valid)
     if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
         raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
@@ -192,10 +199,11 @@ def _draw_offsets(covariance, count, generator):
     return draw_noise(spectrum[None], generator)[0, 0, :count]
 
 
-def without_patterns(stack, lines=None, waves=None):
+def without_patterns(stack, lines=None, waves=None, gaps=None):
     """Return a stack (N, C, Y, X) without its lines and waves, float32; the stack itself if it is to have none.
 
-    lines, waves: as in N2VConfig, for each channel (rows, columns) and frequencies. Page by page.
+    lines, waves: as in N2VConfig, for each channel (rows, columns) and frequencies. Page by page. gaps: Gaps of the
+    stack, which are filled for it.
     """
     if not _any(lines) and not _any(waves):
         return stack
@@ -205,7 +213,9 @@ def without_patterns(stack, lines=None, waves=None):
             raise ValueError(f"{name} are of {len(values)} channels, the images have {channels}: give some for each")
     lines, waves = lines or [((), ())] * channels, waves or [()] * channels
     clean = np.empty(stack.shape, np.float32)
-    for page, target in zip(stack, clean):
+    for n, target in enumerate(clean):
+        codes = gaps.of(n) if gaps else None
+        page = stack[n] if codes is None else fill_gaps(stack[n], codes != MEASURED)
         for c in range(channels):
             target[c] = page[c] - pattern(page[c], lines[c], waves[c])
     return clean
@@ -240,18 +250,6 @@ def _is_list(value):
 
 def _are_numbers(values):
     return _is_list(values) and all(isinstance(v, (int, float)) and np.isfinite(v) for v in values)
-
-
-def channel_pages(images, channel=None, channel_axis=None):
-    """Check the images and return some pages of the channel asked for, float64 (N, Y, X)."""
-    stack = to_stack(images, channel_axis)
-    channel = checked_channel(stack.shape[1], channel)
-    top, left = (max(0, (length - LARGEST_SIDE) // 2) for length in stack.shape[2:])
-    middle = stack[:, channel, top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
-    count = min(FEW_PAGES, max(1, MOST_PIXELS // middle[0].size))
-    some = middle[:: -(-len(middle) // count)]
-    check_values(some[:, None])
-    return some.astype(np.float64)
 
 
 def _all_waves(pages):

@@ -4,11 +4,13 @@ All models say: variance of the noise = gain * signal + offset. Gaussian noise h
 """
 
 import numpy as np
+import pywt
 import scipy.ndimage as ndi
+import scipy.stats
 import torch.nn.functional as F
-from skimage.restoration import estimate_sigma
 
 from ..images.arrays import as_array
+from .validity import clipped_values
 
 SQUARE = 7  # pixels a side whose second differences tell one variance, for the Poisson-Gaussian fit
 CLASSES, SMALLEST_CLASS = 32, 10  # of signal, and squares in each
@@ -17,28 +19,65 @@ SMALLEST_PAGE = 8  # pixels
 SMALLEST_VARIANCE = 1e-8  # of a prediction, normalised: keeps the likelihood finite, and is below any noise
 
 
-def estimate_noise(stack, pages, config):
-    """Estimate gain and offset of the noise of each channel of some pages of a stack (N, C, Y, X).
+def estimate_noise(some, config):
+    """Estimate gain and offset of the noise of each channel of some pages (N, C, Y, X), NaN where there are gaps.
 
-    "gaussian": gain 0, offset sigma**2, sigma from config.noise_sigma or scikit-image's wavelet
-    estimate (Donoho & Johnstone 1994); "poisson_gaussian": see `estimate_poisson_gaussian`.
+    "gaussian": gain 0, offset sigma**2, sigma from config.noise_sigma or `wavelet_sigma`; "poisson_gaussian":
+    config.noise_gain and noise_offset, or `estimate_poisson_gaussian`.
     Returns two lists of C numbers in intensity units: gain, offset (intensity squared).
     Raises ValueError if noise_sigma does not fit the channels or no noise is found.
     """
-    channels = stack.shape[1]
-    some = stack[pages[:: max(1, len(pages) // 16)]]  # 16 images are plenty, and they fit the memory
+    channels = some.shape[1]
+    known = {name: each_channel(config, name, channels) for name in ("noise_sigma", "noise_gain", "noise_offset")}
     if config.noise_model == "poisson_gaussian":
-        pairs = [estimate_poisson_gaussian(some[:, c]) for c in range(channels)]
-        return [gain for gain, _ in pairs], [offset for _, offset in pairs]
-    sigmas = np.atleast_1d(config.noise_sigma) if config.noise_sigma is not None else None
-    if sigmas is None:
-        sigmas = [np.mean([estimate_sigma(page.astype(np.float64)) for page in some[:, c]]) for c in range(channels)]
-    if len(sigmas) not in (1, channels):
-        raise ValueError(f"noise_sigma has {len(sigmas)} values for {channels} channels: give one, or one for each")
-    spread = some.std(axis=(0, 2, 3), dtype=np.float64)
+        gain, offset = known["noise_gain"], known["noise_offset"]
+        if gain is None or offset is None:
+            fitted = [estimate_poisson_gaussian(some[:, c]) for c in range(channels)]
+            gain = gain or [pair[0] for pair in fitted]
+            offset = offset or [pair[1] for pair in fitted]
+        return gain, offset
+    sigmas = known["noise_sigma"] or [_sigma_not_clipped(some[:, c]) for c in range(channels)]
+    spread = np.nanstd(some, axis=(0, 2, 3), dtype=np.float64)
     if not np.all(np.isfinite(sigmas)) or np.any(sigmas <= 1e-6 * spread):  # rounding is no noise
         raise ValueError(f"estimated noise sigma {np.round(sigmas, 4).tolist()}: no noise found, give noise_sigma")
-    return [0.0] * channels, [float(s) ** 2 for s in np.broadcast_to(sigmas, channels)]
+    return [0.0] * channels, [float(s) ** 2 for s in sigmas]
+
+
+def each_channel(config, name, channels):
+    """Return a setting that is one number, or one a channel, as a list of floats; None stays None."""
+    value = getattr(config, name)
+    if value is None:
+        return None
+    values = np.atleast_1d(value)
+    if len(values) not in (1, channels):
+        raise ValueError(f"{name} has {len(values)} values for {channels} channels: give one, or one for each")
+    return [float(v) for v in np.broadcast_to(values, channels)]
+
+
+def _sigma_not_clipped(pages):
+    """Return the mean of the pages' sigmas, away from clipped pixels, which would make the noise weaker than it is."""
+    pages = [page for page in pages if np.isfinite(page).any()]
+    sigma = float(np.mean([wavelet_sigma(page) for page in pages]))
+    clipped = [value for value, _ in clipped_values(np.concatenate([page[np.isfinite(page)] for page in pages]), sigma)]
+    if not clipped:
+        return sigma
+    apart = [wavelet_sigma(np.where(np.isin(page, clipped), np.nan, page)) for page in pages]
+    return float(np.mean(apart)) or sigma
+
+
+def wavelet_sigma(page):
+    """Estimate the deviation of a page's noise from its finest wavelets (Donoho & Johnstone 1994).
+
+    As scikit-image's estimate_sigma does, but for wavelets that touch a gap, which are left out.
+
+    >>> noisy = np.random.default_rng(0).normal(0, 10, (64, 64))
+    >>> noisy[:20] = np.nan
+    >>> round(wavelet_sigma(noisy))
+    10
+    """
+    details = pywt.dwtn(page.astype(np.float64), "db2")["dd"]
+    details = details[np.isfinite(details) & (details != 0)]
+    return float(np.median(np.abs(details)) / scipy.stats.norm.ppf(0.75)) if details.size else 0.0
 
 
 def estimate_poisson_gaussian(pages):
@@ -50,7 +89,7 @@ def estimate_poisson_gaussian(pages):
     and a line is fitted to the classes' medians: see `variance_line`. Squares of one constant value are no evidence:
     a border that was added, saturation, or no photon.
 
-    pages: (N, Y, X) in intensity units. Returns (gain, offset), gain >= 0, in intensity units
+    pages: (N, Y, X) in intensity units; NaN is left out. Returns (gain, offset), gain >= 0, in intensity units
     and their square. An offset below 0 is a camera's black level: signal counts from there. In the range of
     the local signal the variance is never negative; down to the darkest pixel, wherever such a line fits as well.
     Raises ValueError if no noise is found.
@@ -61,17 +100,17 @@ def estimate_poisson_gaussian(pages):
     2
     """
     pages = as_array(pages)
-    if pages.ndim != 3 or min(pages.shape) < 1 or min(pages.shape[1:]) < SMALLEST_PAGE or not np.isfinite(pages).all():
+    if pages.ndim != 3 or min(pages.shape) < 1 or min(pages.shape[1:]) < SMALLEST_PAGE or np.isnan(pages).all():
         raise ValueError(
             f"pages of shape {pages.shape} are not possible: give (N, Y, X), at least {SMALLEST_PAGE} pixels a side, "
-            "all values finite"
+            "not all NaN"
         )
-    darkest, brightest = float(pages.min()), float(pages.max())
+    darkest, brightest = float(np.nanmin(pages)), float(np.nanmax(pages))
     scale = brightest - darkest or 1.0
     signal, square = np.stack([noise_in_squares((page - darkest) / scale) for page in pages.astype(float)], 1)
-    noisy = square > 1e-12 * np.var(signal)  # rounding is no noise
+    noisy = square > 1e-12 * np.nanvar(signal)  # rounding is no noise
     # A border has one value, darkness and saturation are the ends; more constants are a picture without noise.
-    constants = np.unique(signal[~noisy].round(9), return_counts=True)[1]
+    constants = np.unique(signal[~noisy & np.isfinite(signal)].round(9), return_counts=True)[1]
     if np.sort(constants[1:-1])[:-1].sum() >= noisy.sum() / 4:
         raise ValueError("no noise found in the image: a noise model has nothing to work with")
     # Squares across the edge of a border hold a step; where these were most, constants are not a border but darkness.

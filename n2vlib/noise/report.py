@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .covariance import Autocovariance, square_rings
-from .law import NoiseLaw, channel_pages, noise_law
+from .law import NoiseLaw, law_of_pages
 from .masks import FALSE_ALARMS, is_compact, structural_mask
+from .pages import channel_pages
 from .spectrum import noise_spectrum
 from .validity import UNEQUAL, clipping_bias
 
 TEXTURE = 0.15  # correlation taken for the image's own structure, from which no neighbours' correlation is believed
 MOST_TEXTURE = 0.4  # from which a correlation is not believed even if it was found (true ones: at most 0.32)
 BROAD, MOST_NEIGHBOURS = 3.3, 45  # pixels: noise shared over so wide a disc, or by so many, may be small objects
+HARDLY = "hardly any noise"
 MOST_OF_IT = 0.45  # of the image's variance, likewise
 
 
@@ -49,6 +51,11 @@ class NoiseReport:
         return self.decided and bool({"rows", "columns", "waves", "alike", "opposite"} & set(self.kinds))
 
     @property
+    def unfit(self):
+        """Whether a noise model cannot work: there is hardly any noise, or neighbours are copies of each other."""
+        return self.law is None or self.advice.startswith(HARDLY) or self.law.enlarged > 1
+
+    @property
     def covariance(self):
         """The law's covariance, without neighbours where none are found to share the noise."""
         centre = len(self.law.covariance) // 2
@@ -61,21 +68,22 @@ class NoiseReport:
         return f"{start}: {self.advice}" + "".join(f". {doubt}" for doubt in self.doubts)
 
 
-def noise_report(image, channel=None, channel_axis=None, size=11, share=10):
+def noise_report(image, channel=None, channel_axis=None, size=11, share=10, valid=None):
     """Say before any training what kind of noise an image has, what to do about it, and what cannot be known.
 
-    image, channel, channel_axis, size, share: as for `noise_law`. Returns a NoiseReport; where nothing can be measured
-    it is undecided and says why. Raises TypeError or ValueError for what is no image, or holds NaN.
+    image, channel, channel_axis, size, share, valid: as for `noise_law`. Returns a NoiseReport; where nothing can be
+    measured it is undecided and says why. Raises TypeError or ValueError for what is no image.
 
     >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
     >>> print(noise_report(white[:, 1:] + white[:, :-1]))
     neighbours share the noise, along x over 1 px (sigma 15.1): run both stages (run_two_stage)
     """
-    pages = channel_pages(image, channel, channel_axis)
+    some = channel_pages(image, channel, channel_axis, valid)
+    pages = some.values
     if not (isinstance(size, (int, np.integer)) and size % 2 == 1 and size >= 3 and 0 < share <= 100):
         raise ValueError(f"size = {size}, share = {share} is not possible: an odd size from 3 on, a share in percent")
     try:
-        law = noise_law(pages, size=size, share=share)
+        law = law_of_pages(some, size, share)
     except ValueError as reason:  # too small, or no noise
         return NoiseReport(advice=str(reason))
     mask = structural_mask(Autocovariance(law.measured, law.error, law.texture))
@@ -144,7 +152,7 @@ def _undecided(law, mask, pages, deviations):
     rounded = total < 1.5 * law.step and halfway < 0.01 * span
     if rounded or (law.texture > TEXTURE and total < 0.02 * span):
         return (
-            f"hardly any noise (at most {total:.2g}, of a range of {span:.3g}), too little to tell from detail",
+            f"{HARDLY} (at most {total:.2g}, of a range of {span:.3g}), too little to tell from detail",
             False,
         )
     patterns = law.rows.any() or law.columns.any() or law.waves
@@ -171,7 +179,7 @@ def _may_be_objects(mask, explained):
 
 def _doubts(law, pages):
     """Return in sentences what makes the measurement less certain, or the image a worse one."""
-    sigma, doubts = np.sqrt(law.measured.max()), []
+    sigma, doubts = np.sqrt(law.measured.max()), [f"Left out: {law.left_out}"] if law.left_out else []
     for value, share in law.clipped:
         side = "bright" if value == pages.min() else "dark"
         bias = abs(clipping_bias(pages[0], value, sigma))

@@ -5,6 +5,7 @@ import scipy.ndimage
 import torch
 import torch.nn.functional as F
 
+from ..images.gaps import fill_gaps
 from .covariance import checked_covariances, checked_values, square_rings
 from .models import estimate_poisson_gaussian
 
@@ -92,9 +93,9 @@ def noise_like(images, covariance, generator, shot=None):
 def split_shot_noise(pages, measured):
     """Tell the noise that images have in the dark from what photons add where it is bright.
 
-    pages: (N, Y, X). measured: their Autocovariance, which holds for its own level only: flat background is mostly
-    dark. Returns the covariance in the dark, (size, size), and (gain, dark) as in `noise_like`; the
-    covariance as measured and (0.0, 0.0) where the variance hardly grows with the signal.
+    pages: (N, Y, X), NaN where pixels are clipped or missing. measured: their Autocovariance, which holds for its own
+    level only: flat background is mostly dark. Returns the covariance in the dark, (size, size), and (gain, dark) as
+    in `noise_like`; the covariance as measured and (0.0, 0.0) where the variance hardly grows with the signal.
     """
     if pages.size < LEAST_PIXELS:
         return checked_values(measured), (0.0, 0.0)
@@ -102,7 +103,8 @@ def split_shot_noise(pages, measured):
         gain, _ = estimate_poisson_gaussian(pages)
     except ValueError:  # noise in a few pixels, none in most
         gain = 0.0
-    signal = scipy.ndimage.uniform_filter(pages.astype(np.float64), (0, NEAR, NEAR))
+    missing = np.isnan(pages)
+    signal = scipy.ndimage.uniform_filter(fill_gaps(pages, missing).astype(np.float64), (0, NEAR, NEAR))[~missing]
     dark, low, high = np.quantile(signal, (0.001, 0.05, 0.95))
     values = checked_values(measured)
     if gain * (high - low) < GROWS * values.max():

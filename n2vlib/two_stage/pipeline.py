@@ -9,6 +9,7 @@ import numpy as np
 
 from ..images.arrays import from_stack, symmetrised
 from ..images.files import read_images
+from ..images.gaps import fill_gaps, find_gaps
 from ..learning.losses import recorrupted_error, shared_with_residual
 from ..learning.masking import load_mask
 from ..learning.training import train
@@ -94,7 +95,8 @@ def _train_stage(stage, parts, settings, callbacks, **structure):
     callbacks = [_in_stage(stage, callback) for callback in callbacks]
     if settings["early_stopping"]:
         callbacks.append(_early_stop(settings["early_stopping_patience"]))
-    with _told(_in_words(stage, config), settings):
+    with _told(_in_words(stage, config), settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "left out")  # the reports say so
         return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
 
 
@@ -151,7 +153,7 @@ def _measure_with_stage1(result, pages):
     # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
     # be weak (a third of the covariance was missing there, see tests/benchmarks/README.md).
     how = _how_to_measure(result, pages)
-    still = without_patterns(pages, result.lines, result.waves)
+    still = without_patterns(pages, result.lines, result.waves, find_gaps(pages))
     channels, guides = (np.moveaxis(each, 1, 0) for each in (still, result.stage1.predict(pages)))
     measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
     _learn(result, measured, guides, how)
@@ -248,9 +250,9 @@ def _better(result, images, stack):
     """Return which stage is handed out: stage 2, unless something speaks against it, which is said."""
     some, errors = stack[:: -(-len(stack) // FEW_PAGES)], {}
     if result.covariance is not None:
-        laws = [report.law for report in result.reports]
+        law = (result.covariance, result.shot, result.lines, result.waves)
         for stage, denoiser in result.stages.items():
-            errors[stage] = recorrupted_error(denoiser, some, result.covariance, result.shot, laws)
+            errors[stage] = recorrupted_error(denoiser, some, *law)
         result.metrics["recorrupted_error"] = errors
     if len(result.stages) < 2:
         return list(result.stages)[-1]
@@ -286,8 +288,11 @@ def _against_stage_2(result, images, errors):
     alike = [c for c in known if "alike" in result.reports[c].kinds]  # what an image shows is never opposite, or a line
     if result.stage2.config.covariance is not None and alike:
         step = -(-len(images.stack) // FEW_PAGES)
-        pairs = [image.reshape(images.stack.shape)[::step] for image in (images.stack, result.denoised2)]
-        shared = [shared_with_residual(*(image[:, c] for image in pairs)) for c in alike]
+        noisy, clean = (image.reshape(images.stack.shape)[::step] for image in (images.stack, result.denoised2))
+        missing = find_gaps(noisy).missing(noisy)
+        clean = fill_gaps(clean, missing)
+        noisy = np.where(missing, clean, noisy)  # nothing was taken from there
+        shared = [shared_with_residual(noisy[:, c], clean[:, c]) for c in alike]
         result.metrics["shared_with_residual"] = shared
         if min(shared) < LEAST_SHARED:
             return (

@@ -41,6 +41,9 @@ WRONG = {
     "noise_model": ("gauss", True, 25),
     "components": (0, -1, 17, 3.0, True, None, "3"),
     "noise_sigma": (0, -25, math.inf, math.nan, "25", (), (25, 0), (25, "25"), True),
+    "noise_gain": (0, -1.0, math.inf, "2", (), (2, 0), True),
+    "noise_offset": (math.inf, math.nan, "2", (), (2, "0"), True),
+    "per_image": (1, "each"),
     "seed": (-1, 2**63, 0.5, None, "0"),
     "device": ("gpu", "cuda:9", None, 0),
     "checkpoint_dir": (5, True, ["runs"]),
@@ -64,9 +67,12 @@ ALLOWED = {
     "strategy": "'uniform', 'uniform_withCP', 'median', 'mean', 'zero', 'random'",
     "optimizer": "'muon', 'adam'",
     "lr_scheduler": "'cosine', 'plateau'",
-    "noise_model": "None, 'gaussian', 'poisson_gaussian'",
+    "noise_model": "None, 'auto', 'gaussian', 'poisson_gaussian'",
     "components": "integer between 1 and 16",
     "noise_sigma": "positive number",
+    "noise_gain": "positive number",
+    "noise_offset": "a number in intensity units squared",
+    "per_image": "True or False or None",
     "device": "'auto', 'cpu', 'cuda', 'mps'",
     "n2v2": "True, False",
     "checkpoint_dir": "folder or None",
@@ -79,7 +85,9 @@ def test_every_field_has_a_wrong_value_in_the_table():
 
 @pytest.mark.parametrize("name, value", [(name, value) for name, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_and_the_message_says_what_is_allowed(name, value, refused):
-    others = {"noise_model": "gaussian"} if name in ("noise_sigma", "components") else {}
+    models = {"noise_sigma": "gaussian", "components": "gaussian"}
+    models |= {"noise_gain": "poisson_gaussian", "noise_offset": "poisson_gaussian"}
+    others = {"noise_model": models[name]} if name in models else {}
     allowed = re.escape(ALLOWED.get(name, "must be"))
     with refused(ValueError, f"^{name} = {re.escape(repr(value))} is not possible: .*{allowed}"):
         N2VConfig(**others, **{name: value})

@@ -91,7 +91,7 @@ def gradients_averaged_by_hand(images, config):
     for _ in range(config.max_steps):
         gradients = []
         for crops, masks in draws:
-            patches = run.normalised_patches(run.training, crops)
+            patches, _, _ = run.normalised_patches(run.training, crops)
             masked, blind = mask_patches(patches, config, masks)
             with fast_numbers(run.device):
                 output = run.network(masked.contiguous(memory_format=torch.channels_last))

@@ -275,11 +275,11 @@ def test_patches_of_striped_noise_are_never_turned_on_their_side(tiny):
     from n2vlib.learning.patches import crop_patches
 
     stripes = np.arange(64.0)[:, None] * np.ones(64)  # constant along x
-    crops = crop_patches(stripes[None, None], [0], tiny(struct_mask=MASKS["horizontal"], batch_size=64), seeded())
+    crops, _ = crop_patches(stripes[None, None], [0], tiny(struct_mask=MASKS["horizontal"], batch_size=64), seeded())
     assert np.ptp(crops, axis=-1).max() == 0
     upside_down = (np.diff(crops[:, 0, :, 0], axis=-1) < 0).all(-1).mean()
     assert 0.25 < upside_down < 0.75  # 64 tosses: 0.5 +- 4 * 0.0625
-    free = crop_patches(stripes[None, None], [0], tiny(batch_size=64), seeded())
+    free, _ = crop_patches(stripes[None, None], [0], tiny(batch_size=64), seeded())
     assert np.ptp(free, axis=-1).max() > 0
 
 
@@ -334,7 +334,7 @@ def test_corners_limit_where_patches_come_from(tiny):
     from n2vlib.learning.patches import crop_patches
 
     corners = np.array([[1, 20, 30]])
-    crops = crop_patches(image, np.arange(2), tiny(batch_size=8), seeded(), corners)
+    crops, _ = crop_patches(image, np.arange(2), tiny(batch_size=8), seeded(), corners)
     assert crops.min() > 900
     denoiser = n2vlib.train(image, tiny(), corners=corners)
     assert denoiser.mean == pytest.approx([image.mean()])  # normalised by all of the images

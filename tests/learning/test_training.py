@@ -175,7 +175,7 @@ def test_every_setting_trains(two_channels, tiny, settings):
 
 def test_patches_are_parts_of_the_image(tiny):
     stack = np.arange(2 * 3 * 20 * 30).reshape(2, 3, 20, 30)
-    patches = crop_patches(stack, [0, 1], tiny(augment=False, batch_size=200), torch.Generator().manual_seed(0))
+    patches, _ = crop_patches(stack, [0, 1], tiny(augment=False, batch_size=200), torch.Generator().manual_seed(0))
     assert patches.shape == (200, 3, 16, 16)
     corners = set()
     for patch in patches:
@@ -190,7 +190,7 @@ def test_patches_are_parts_of_the_image(tiny):
 def test_augmentation_draws_all_eight_orientations_equally_often(tiny):
     stack = np.arange(16 * 16).reshape(1, 1, 16, 16)
     turned = [np.rot90(stack[0, 0], k)[:, ::flip] for k in range(4) for flip in (1, -1)]
-    patches = crop_patches(stack, range(len(stack)), tiny(batch_size=1600), torch.Generator().manual_seed(0))
+    patches, _ = crop_patches(stack, range(len(stack)), tiny(batch_size=1600), torch.Generator().manual_seed(0))
     counts = [sum(np.array_equal(patch[0], orientation) for patch in patches) for orientation in turned]
     assert sum(counts) == 1600
     assert scipy.stats.chisquare(counts).pvalue > 1e-6
@@ -339,7 +339,7 @@ def test_a_share_of_the_images_is_held_out(tiny):
     assert len(learned) == 7 and len(held_out) == 3 and not learned & held_out
     for images, pages in ((run.training, learned), (run.validation, held_out)):
         patches = run.denoiser.denormalise(
-            torch.cat([run.normalised_patches(images, run.crops) for _ in range(40)]).numpy()
+            torch.cat([run.normalised_patches(images, run.crops)[0] for _ in range(40)]).numpy()
         )
         assert set(np.floor(patches[:, 0, 0, 0] + 1e-3).astype(int)) == pages
     assert run.denoiser.mean[0] == pytest.approx(stack[sorted(learned)].mean())
@@ -636,7 +636,7 @@ def test_the_loss_with_a_noise_model_is_the_negative_log_likelihood(gain, offset
     target, blind, mean, raw = loss_cases()
     output = np.stack([mean, raw], axis=2).reshape(2, 4, 6, 6)
     noise = [torch.tensor(values, dtype=torch.float64)[:, None, None, None] for values in (gain, offset)]
-    loss = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise)
+    loss = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise, weight=0)
 
     variance = np.log(1 + np.exp(raw)) + SMALLEST_VARIANCE
     gain, offset = np.reshape(gain, (2, 1, 1)), np.reshape(offset, (2, 1, 1))
@@ -644,6 +644,10 @@ def test_the_loss_with_a_noise_model_is_the_negative_log_likelihood(gain, offset
     density = np.exp(-((mean - target) ** 2) / (2 * total)) / np.sqrt(2 * np.pi * total)
     expected = -np.log(density)[blind].mean() - np.log(2 * np.pi) / 2  # the constant is left out
     assert loss.item() == pytest.approx(expected, rel=1e-9)
+    if np.any(gain):  # and where noise grows with the signal, each pixel counts by its variance to a power
+        weights, errors = total[blind] ** 0.75, -np.log(density)[blind] - np.log(2 * np.pi) / 2
+        weighted = blind_loss(torch.tensor(output), torch.tensor(target), torch.tensor(blind), noise)
+        assert weighted.item() == pytest.approx((weights * errors).sum() / weights.sum(), rel=1e-9)
 
 
 def test_the_noise_model_is_normalised_like_the_image(untrained):

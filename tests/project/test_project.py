@@ -20,8 +20,8 @@ LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().s
 ROOMS = "images noise learning datasets show two_stage".split()
 # So do the files of a room.
 FILES = {
-    "images": "arrays writing tiff_damage stacks files file_to_file",
-    "noise": "models covariance waves lines validity spectrum masks law report",
+    "images": "arrays hot_pixels gaps writing tiff_damage stacks calibration files file_to_file",
+    "noise": "validity models covariance waves lines spectrum masks pages law report choice",
     "learning": "metrics device optimizers allowed_values masking config network patches "
     "model_files denoiser losses training",
     "datasets": "downloads photographs painted pretrained",

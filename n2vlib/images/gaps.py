@@ -1,0 +1,240 @@
+"""Places that hold no measurement: found once, counted, left out of all that is learned, and filled for the network.
+
+A constant border, an empty frame, a saturated spot, NaN: each pixel gets a code, MEASURED, BROKEN or GAP.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.ndimage as ndi
+
+from .arrays import as_array, to_stack
+from .hot_pixels import broken_pixels
+
+MEASURED, BROKEN, GAP = 0, 1, 2  # broken pixels are predicted from their neighbours; a gap stays as it came
+TILE = 8  # pixels a side: noise is not the same in all of them
+CERTAIN = 30  # -log of the chance that pixels are equal, from which they are no measurement
+MOST_ALIKE = 0.1  # of the pixels around a constant place
+MOST_VALUES = 64  # of constant lines
+SMALLEST_PART = 0.001  # of a page, that a constant value must fill
+NEAR = 11  # pixels: the window whose mean fills a gap
+LEAST_PAGES = 4  # of a stack, in whose mean broken pixels are looked for as well
+
+
+class Gaps(NamedTuple):
+    """What is left out of a stack (N, C, Y, X).
+
+    codes: for each image with such places, by its number, uint8 (C, Y, X) of MEASURED, BROKEN and GAP.
+    words: what they are, for a sentence, "" if there are none.
+    """
+
+    codes: dict
+    words: str = ""
+
+    def of(self, n):
+        """Return the codes of image n, or None if all of it is measured."""
+        return self.codes.get(n)
+
+    def missing(self, stack):
+        """Return where a stack (N, C, Y, X) is not measured, booleans of its shape."""
+        missing = np.zeros(stack.shape, bool)
+        for n, codes in self.codes.items():
+            missing[n] = codes != MEASURED
+        return missing
+
+
+def find_gaps(stack, valid=None):
+    """Find the places of a stack (N, C, Y, X) that hold no measurement, page by page.
+
+    valid: boolean, (Y, X) or of the stack's shape or any that NumPy broadcasts to it, False where there is none; None:
+    what is found is all. Constant are whole rows and columns and wide places of one value where chance cannot be
+    the cause, and spots at the page's largest or smallest value; broken pixels: see `broken_pixels`.
+    Returns Gaps.
+
+    >>> noisy = np.random.default_rng(0).normal(100, 10, (1, 1, 64, 64))
+    >>> noisy[..., 5, 7], noisy[..., 60:, :] = 1000, 100
+    >>> find_gaps(noisy).words
+    '6.2% constant at 100, 1 broken pixel'
+    """
+    codes, found, total = {}, {}, np.zeros(stack.shape[1:]) if len(stack) >= LEAST_PAGES else None
+    for n, image in enumerate(stack):
+        one = np.zeros(image.shape, np.uint8)
+        for c, page in enumerate(image):
+            _mark_page(page, None if valid is None else valid[n, c], one[c], found, n)
+        if one.any():
+            codes[n] = one
+        if total is not None:
+            total += np.where(one == GAP, 0, image) if one.any() else image
+    if total is not None:
+        _mark_fixed(total, len(stack), codes, found)
+    return Gaps(codes, _in_words(found, stack, codes))
+
+
+def _mark_page(page, valid, codes, found, n):
+    """Write the codes of one page (Y, X), and count by kind what was found in image n."""
+    if page.dtype.kind == "f":
+        _mark(codes, ~np.isfinite(page), found, "NaN or infinite")
+    if valid is not None:
+        _mark(codes, ~valid, found, "not valid as you say")
+    if codes.all():
+        return
+    known = page[codes == MEASURED] if codes.any() else page
+    if known.min() == known.max():
+        codes[:] = GAP
+        found.setdefault("empty", {})[n] = known.min()
+        return
+    for value, lines in _constant_lines(page):
+        _mark(codes, lines, found, ("constant", value))
+    for value in _constant_values(page):
+        _mark(codes, _constant_places(page, value), found, ("constant", value))
+    if not codes.all():
+        _mark(codes, broken_pixels(fill_gaps(page, codes != MEASURED)), found, "broken", BROKEN)
+
+
+def _mark(codes, where, found, kind, code=GAP):
+    """Give measured pixels a code, and count them."""
+    where = where & (codes == MEASURED)
+    count = int(np.count_nonzero(where))
+    if count:
+        codes[where] = code
+        found[kind] = found.get(kind, 0) + count
+
+
+def _mark_fixed(total, pages, codes, found):
+    """Mark the pixels that are broken in the mean of all images, where noise is weaker, in each of them."""
+    for c, page in enumerate(total):
+        measured = np.full(page.shape, pages)
+        for one in codes.values():
+            measured -= one[c] == GAP
+        fixed = broken_pixels(fill_gaps(page / np.maximum(measured, 1), measured == 0))
+        if not fixed.any():
+            continue
+        for n in range(pages):
+            one = codes.setdefault(n, np.zeros(total.shape, np.uint8))
+            _mark(one[c], fixed, found, "broken", BROKEN)
+
+
+def _constant_values(page):
+    """Return the values, some at most, that may fill places of a page: cheap, for most pages have none."""
+    rows, columns = (length // TILE * TILE for length in page.shape)
+    tiles = page[:rows, :columns].reshape(rows // TILE, TILE, columns // TILE, TILE)
+    low, high = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
+    values = [low[low == high]]
+    values += [[value] for value in (page.min(), page.max()) if np.count_nonzero(page == value) > TILE]
+    values, counts = np.unique(np.concatenate(values), return_counts=True)
+    return values[np.argsort(-counts, kind="stable")][:4]
+
+
+def _constant_lines(page):
+    """Return for each value of whole rows or columns that are constant the value and booleans (Y, X)."""
+    found = {}
+    for lines, axis in ((page, 1), (page.T, 0)):
+        if lines.shape[1] < TILE:
+            continue
+        maybe = np.flatnonzero((lines[:, 0] == lines[:, 1]) & (lines[:, 0] == lines[:, -1]))  # cheap, and mostly none
+        constant = maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]
+        rest = np.delete(lines, constant, axis=0)
+        for value in np.unique(lines[constant, 0])[:MOST_VALUES]:
+            if rest.size and _chance((rest == value).mean(), lines.shape[1]) > CERTAIN:
+                where = np.isin(np.arange(len(lines)), constant[lines[constant, 0] == value])
+                found.setdefault(value, np.zeros(page.shape, bool))[:] |= np.expand_dims(where, axis)
+    return found.items()
+
+
+def _constant_places(page, value):
+    """Return where a page (Y, X) is constant at a value, so that chance cannot be the cause."""
+    equal = page == value
+    extreme = value in (page.min(), page.max())
+    around = np.pad(equal, 1, mode="edge")  # places go on beyond the page
+    wide = ndi.binary_opening(around, np.ones((3, 3) if extreme else (5, 5)))[1:-1, 1:-1]
+    if wide.sum() >= max(9, SMALLEST_PART * page.size if not extreme else 0):
+        return _certain_places(wide, equal if value > page.min() else page <= value + 2 * _step(page))
+    return np.zeros(page.shape, bool)
+
+
+def _step(page):
+    """Return the smallest difference of two values of a page: 1 of counts, 0 or 1 where it is dark."""
+    values = np.unique(page.ravel()[:: max(1, page.size // 2**16)].astype(np.float64))
+    return np.diff(values).min() if values.size > 1 else 0.0
+
+
+def _certain_places(wide, equal):
+    """Return those connected parts of `wide` that chance cannot make, values being equal as often as around them."""
+    labels, count = ndi.label(wide)
+    size = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    near, far = (ndi.maximum_filter(labels, side) for side in (NEAR // 2, NEAR + 2))
+    ring = np.where(near == 0, far, 0)
+    around = np.bincount(ring.ravel(), minlength=count + 1)[1:]
+    alike = np.bincount(ring.ravel(), equal.ravel(), minlength=count + 1)[1:]
+    share = np.where(around > 0, alike / np.maximum(around, 1), 1.0)
+    certain = (share < MOST_ALIKE) & (_chance(share, size) > CERTAIN)
+    return np.append(False, certain)[labels]
+
+
+def _chance(share, count):
+    """Return -log of the chance that so many pixels have a value that a share of others has."""
+    return -count * np.log(np.maximum(share, 1e-9))
+
+
+def fill_gaps(values, missing):
+    """Fill the missing pixels of pages (..., Y, X) with the mean of those around them that are measured.
+
+    missing: boolean, of the same shape, or None. Where the window of NEAR pixels holds none, a window four times as
+    wide, then the page. The missing pixels may be NaN. Returns float64, or the values themselves if none is missing.
+
+    >>> fill_gaps(np.array([[1.0, np.nan, 3.0]]), np.array([[False, True, False]]))
+    array([[1., 2., 3.]])
+    """
+    if missing is None or not missing.any():
+        return values
+    values = np.where(missing, 0.0, values)
+    for page, hidden in zip(values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:])):
+        left = hidden.copy()
+        if not left.any() or left.all():
+            continue
+        sees = (~hidden).astype(np.float64)
+        filled = page.copy()
+        for side in (NEAR, 4 * NEAR + 1):
+            share, mean = (ndi.uniform_filter(one, side, mode="constant") for one in (sees, page))
+            reached = left & (share > 0.5 / side**2)
+            filled[reached] = mean[reached] / share[reached]
+            left &= ~reached
+        filled[left] = page.sum() / sees.sum()
+        page[:] = filled
+    return values
+
+
+def _in_words(found, stack, codes):
+    """Return what was found as a list in one sentence."""
+    pages = len(stack) * stack.shape[1]
+    size, words = pages * stack.shape[2] * stack.shape[3], []
+    empty = found.pop("empty", {})
+    for kind, count in sorted(found.items(), key=lambda item: -item[1]):
+        share = count / size
+        what = f"constant at {kind[1]:.6g}" if isinstance(kind, tuple) else kind
+        if kind == "broken":
+            words.append(f"{count} broken pixel" + "s" * (count > 1))
+        else:
+            words.append(f"{share:.1%} {what}" if share >= 0.001 else f"{count} pixels {what}")
+    if empty and len(stack) > 1:
+        numbers = list(empty)
+        many = f"{len(numbers)} frames" if len(numbers) > 5 else "frame" + "s" * (len(numbers) > 1) + " "
+        words.append(many + ", ".join(map(str, numbers)) * (len(numbers) <= 5) + " empty")
+    return ", ".join(words)
+
+
+def checked_valid(valid, stack, shape, channel_axis=None):
+    """Return a mask of valid pixels, broadcast to a stack (N, C, Y, X); None stays None.
+
+    shape, channel_axis: of the image before `to_stack`. Raises ValueError for another dtype or shape.
+    """
+    if valid is None:
+        return None
+    valid = as_array(valid, "valid")
+    if valid.dtype != bool or valid.shape not in (tuple(shape), stack.shape, stack.shape[-2:]):
+        raise ValueError(
+            f"valid of {valid.dtype} and shape {valid.shape} is not possible: give booleans of the image's shape "
+            f"{tuple(shape)} or (Y, X) = {stack.shape[-2:]}, True where a pixel is a measurement"
+        )
+    as_image = valid.shape == tuple(shape) and valid.shape != stack.shape[-2:]
+    return np.broadcast_to(to_stack(valid, channel_axis) if as_image else valid, stack.shape)

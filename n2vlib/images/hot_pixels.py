@@ -1,0 +1,118 @@
+"""Hot and dead pixels: far from all their neighbours, beyond what the noise can do."""
+
+import numpy as np
+import scipy.ndimage as ndi
+
+FAR = 3  # pixels, beyond which no cluster reaches
+TIMES = 15  # the noise: of Laplacian noise, which has heavy tails, 1 pixel in 5 million is as far from the others
+SMALLEST_STEP = 0.01  # of an image's range
+BEYOND = 3  # times what any pixel of the ring around differs by: where that is less than TIMES their deviation
+ELEVATED = 0.3  # of a pixel's height, from which a neighbour belongs to the same cluster
+MOST = 4  # pixels in a cluster
+SHARP = 0.12  # of a cluster's height, that its neighbours have at most: of a blurred point 0.13 (its width 1.2) or more
+PLACES = 64  # in each direction, at which the noise is measured
+ROUNDS = 3
+
+
+def broken_pixels(page):
+    """Find hot and dead pixels, single or up to four together.
+
+    A broken pixel has no neighbours that know of it; the image of a point, however small, has, as no lens is sharper
+    than a pixel (so cosmic rays are told from stars: van Dokkum, PASP 2001). It differs from the pixels around by
+    more than 15 robust deviations of these, more than noise does, of heavy tails or few counts, too.
+
+    page: (Y, X), finite, in any units. Returns booleans (Y, X).
+
+    >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64))
+    >>> noisy[20, 30] += 500
+    >>> np.argwhere(broken_pixels(noisy)).tolist()
+    [[20, 30]]
+    """
+    broken = np.zeros(page.shape, bool)
+    if min(page.shape) < 3 * FAR:
+        return broken
+    page = page.astype(np.float32)
+    least = _least_step(page)
+    for _ in range(ROUNDS):  # one of the pixels that another is compared with may be broken
+        more = _broken_beside(page, least) & ~broken
+        if not more.any():
+            break
+        broken |= more
+        page = np.where(broken, ndi.median_filter(page, 2 * FAR + 1), page)
+    return broken
+
+
+def _broken_beside(page, least):
+    """Return the broken pixels of a float32 page in which few others are, booleans (Y, X)."""
+    broken = np.zeros(page.shape, bool)
+    around = np.pad(page, FAR + 1, mode="reflect")
+    rows, columns = _candidates(around[1:-1, 1:-1], page, TIMES * least)
+    if not rows.size or rows.size > page.size / 20:
+        return broken
+    side = 2 * FAR + 3
+    windows = np.lib.stride_tricks.sliding_window_view(around, (side, side))[rows, columns]
+    clusters = _clusters(windows, least)
+    for (row, column), cluster in zip(zip(rows, columns), clusters):
+        y, x = np.nonzero(cluster)
+        y, x = y + row - side // 2, x + column - side // 2
+        inside = (y >= 0) & (x >= 0) & (y < page.shape[0]) & (x < page.shape[1])
+        broken[y[inside], x[inside]] = True
+    return broken
+
+
+def _least_step(page):
+    """Return the deviation of a page's noise, never less than a hundredth of its range or, of few counts, one count."""
+    rows, columns = (np.linspace(FAR, length - FAR - 1, PLACES).astype(int) for length in page.shape)
+    spread = np.median(_spread(_ring(np.lib.stride_tricks.sliding_window_view(page, (7, 7))[rows - 3][:, columns - 3])))
+    some = page.ravel()[:: max(1, page.size // 2**16)]
+    span = np.subtract(*np.quantile(some, (0.99, 0.01)))
+    values, counts = np.unique(some, return_counts=True)
+    most = values[counts.argmax()]
+    count = np.median(np.abs(some[some != most] - most)) if 2 * counts.max() > some.size > counts.max() else 0
+    return max(spread, SMALLEST_STEP * span, count)
+
+
+def _ring(windows):
+    """Return the pixels of the outermost ring of windows (..., side, side), in a last axis."""
+    return np.concatenate(
+        [windows[..., 0, :], windows[..., -1, :], windows[..., 1:-1, 0], windows[..., 1:-1, -1]], axis=-1
+    )
+
+
+def _spread(ring):
+    """Return the robust deviation of the last axis."""
+    return 1.4826 * np.median(np.abs(ring - np.median(ring, axis=-1, keepdims=True)), axis=-1)
+
+
+def _candidates(around, page, step):
+    """Return where a page differs from all four pixels FAR away, in one direction, by more than a step."""
+    height, width = page.shape
+    shifts = [(0, FAR), (2 * FAR, FAR), (FAR, 0), (FAR, 2 * FAR)]
+    far = [around[y : y + height, x : x + width] for y, x in shifts]
+    beyond = page - np.maximum(far[0], far[1]) > step
+    below = np.minimum(far[0], far[1]) - page > step
+    where = np.nonzero(beyond | below)
+    here, others = page[where], np.stack([one[where] for one in far])
+    certain = (here - others.max(axis=0) > step) | (others.min(axis=0) - here > step)
+    return where[0][certain], where[1][certain]
+
+
+def _clusters(windows, least):
+    """Return the pixels of windows (K, side, side) that are broken together with the centre; none for sharp detail."""
+    ring, centre = _ring(windows[:, 1:-1, 1:-1]), windows.shape[-1] // 2
+    middle = np.median(ring, axis=1)
+    height = windows - middle[:, None, None]
+    height *= np.sign(height[:, centre, centre])[:, None, None]
+    peak = height[:, centre, centre]
+    elevated = height > ELEVATED * peak[:, None, None]
+    plane = np.zeros((3, 3, 3), bool)
+    plane[1] = True
+    labels, _ = ndi.label(elevated, plane)
+    cluster = (labels == labels[:, centre, centre][:, None, None]) & elevated
+    beside = ndi.binary_dilation(cluster, ndi.generate_binary_structure(2, 1)[None]) & ~cluster
+    lowest = np.where(cluster, height, np.inf).min(axis=(1, 2))
+    neighbours = np.where(beside, height, 0).sum(axis=(1, 2)) / np.maximum(beside.sum(axis=(1, 2)), 1)
+    detail = np.minimum(TIMES * _spread(ring), BEYOND * np.abs(ring - middle[:, None]).max(axis=1))
+    broken = (peak > np.maximum(TIMES * least, detail)) & (cluster.sum(axis=(1, 2)) <= MOST)
+    broken &= neighbours < SHARP * lowest
+    return cluster & broken[:, None, None]
