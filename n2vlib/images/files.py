@@ -59,7 +59,7 @@ def save_image(path, image, like=None):
     image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; as PNG (Y, X), or colours (Y, X, 3).
     like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept. For PNG, the
     noisy array: both are shown with the same black (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and
-    those of `load_image` values stay as they are, rounded and clipped to 0..255. Returns the path.
+    those of `load_image` (float32, 0..255) values stay as they are, rounded and clipped to 0..255. Returns the path.
     Raises ValueError for another suffix or a shape that does not fit; OSError for a full disk.
 
     >>> import tempfile
@@ -86,7 +86,7 @@ def _as_png(image, like):
     if image.ndim != 2 and not (image.ndim == 3 and image.shape[-1] == 3):
         raise ValueError(f"an image of shape {image.shape} is no PNG file: choose one of its pages, or save a .tif")
     low, high = np.nanmin(like), np.nanmax(like)
-    if like.dtype != np.uint8 and not (low >= 0 and 1 < high <= 255):
+    if like.dtype != np.uint8 and not (like.dtype == np.float32 and low >= 0 and 1 < high <= 255):
         low, high = np.nanquantile(like, (0.001, 0.999))
         image = (image - low) * (255 / max(high - low, 1e-300))
     values = np.nan_to_num(np.rint(image.astype(np.float64))).clip(0, 255).astype(np.uint8)
@@ -98,8 +98,9 @@ def _as_png(image, like):
 def _as_tiff(image, like):
     """Return the bytes of a TIFF file of an image, float64 as float32, with what the file `like` says of its pixels."""
     image = image.astype(np.float32) if image.dtype == np.float64 else image
-    stack = to_stack(image)
     known = calibration(like) if isinstance(like, (str, Path)) and Path(like).suffix.lower() in TIFF else None
+    one = known is not None and math.prod(known.lengths.values()) == 1
+    stack = to_stack(image[None] if one and image.ndim == 3 else image)  # of one image the channels come first
     if known is not None and math.prod(known.lengths.values()) != len(stack):
         raise ValueError(f"{Path(like).name} has {known.lengths} images and this has {len(stack)}: leave like= out")
     shape, keywords = keywords_like(known, stack.shape, stack.dtype)

@@ -83,10 +83,13 @@ def _mark_page(page, valid, codes, found, n):
         codes[:] = GAP
         found.setdefault("empty", {})[n] = known.min()
         return
-    for value, lines in _constant_lines(page):
+    for value, lines in _constant_lines(page, codes):
         _mark(codes, lines, found, ("constant", value))
     for value in _constant_values(page):
         _mark(codes, _constant_places(page, value), found, ("constant", value))
+    if codes.any():  # a line may be dead between borders
+        for value, lines in _constant_lines(page, codes):
+            _mark(codes, lines, found, ("constant", value))
     if not codes.all():
         _mark(codes, broken_pixels(fill_gaps(page, codes != MEASURED)), found, "broken", BROKEN)
 
@@ -125,18 +128,24 @@ def _constant_values(page):
     return values[np.argsort(-counts, kind="stable")][:4]
 
 
-def _constant_lines(page):
-    """Return for each value of whole rows or columns that are constant the value and booleans (Y, X)."""
-    found = {}
-    for lines, axis in ((page, 1), (page.T, 0)):
+def _constant_lines(page, codes):
+    """Return for each value of rows or columns whose measured pixels are all equal the value and booleans (Y, X)."""
+    found, gaps = {}, codes.any()
+    for lines, hidden, axis in ((page, codes > 0, 1), (page.T, codes.T > 0, 0)):
         if lines.shape[1] < TILE:
             continue
-        maybe = np.flatnonzero((lines[:, 0] == lines[:, 1]) & (lines[:, 0] == lines[:, -1]))  # cheap, and mostly none
-        constant = maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]
-        rest = np.delete(lines, constant, axis=0)
-        for value in np.unique(lines[constant, 0])[:MOST_VALUES]:
-            if rest.size and _chance((rest == value).mean(), lines.shape[1]) > CERTAIN:
-                where = np.isin(np.arange(len(lines)), constant[lines[constant, 0] == value])
+        if gaps:
+            low, high = np.where(hidden, np.inf, lines).min(axis=1), np.where(hidden, -np.inf, lines).max(axis=1)
+            constant = np.flatnonzero((low == high) & ((~hidden).sum(axis=1) >= TILE))
+        else:
+            low = lines[:, 0]
+            maybe = np.flatnonzero((low == lines[:, 1]) & (low == lines[:, -1]))  # cheap, and mostly none
+            constant = maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]
+        rest = np.delete(lines, constant, axis=0)[~np.delete(hidden, constant, axis=0)]
+        for value in np.unique(low[constant])[:MOST_VALUES]:
+            at = constant[low[constant] == value]
+            if rest.size and _chance((rest == value).mean(), (~hidden[at]).sum(axis=1).min()) > CERTAIN:
+                where = np.isin(np.arange(len(lines)), at)
                 found.setdefault(value, np.zeros(page.shape, bool))[:] |= np.expand_dims(where, axis)
     return found.items()
 

@@ -8,14 +8,14 @@ TIMES = 15  # the noise: of Laplacian noise, which has heavy tails, 1 pixel in 5
 SMALLEST_STEP = 0.01  # of an image's range
 BEYOND = 3  # times what any pixel of the ring around differs by: where that is less than TIMES their deviation
 ELEVATED = 0.3  # of a pixel's height, from which a neighbour belongs to the same cluster
-MOST = 4  # pixels in a cluster
-SHARP = 0.12  # of a cluster's height, that its neighbours have at most: of a blurred point 0.13 (its width 1.2) or more
+MOST = 3  # pixels in a cluster: four in a square are what a point between them looks like
+SHARP = 0.12  # of a cluster's height, that its neighbours have at most: of a point 0.19 (its sigma 0.6 px) or more
 PLACES = 64  # in each direction, at which the noise is measured
 ROUNDS = 3
 
 
 def broken_pixels(page):
-    """Find hot and dead pixels, single or up to four together.
+    """Find hot and dead pixels, single or up to three together.
 
     A broken pixel has no neighbours that know of it; the image of a point, however small, has, as no lens is sharper
     than a pixel (so cosmic rays are told from stars: van Dokkum, PASP 2001). It differs from the pixels around by
@@ -114,5 +114,5 @@ def _clusters(windows, least):
     neighbours = np.where(beside, height, 0).sum(axis=(1, 2)) / np.maximum(beside.sum(axis=(1, 2)), 1)
     detail = np.minimum(TIMES * _spread(ring), BEYOND * np.abs(ring - middle[:, None]).max(axis=1))
     broken = (peak > np.maximum(TIMES * least, detail)) & (cluster.sum(axis=(1, 2)) <= MOST)
-    broken &= neighbours < SHARP * lowest
+    broken &= neighbours < SHARP * lowest - least  # which the noise may have taken away
     return cluster & broken[:, None, None]

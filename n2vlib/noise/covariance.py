@@ -37,7 +37,7 @@ class Autocovariance(NamedTuple):
     tails: float = 0.0
 
 
-def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None, valid=None):
+def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guide=None, valid=None, wider=False):
     """Measure the autocovariance of the noise where the image is flat, be it dark or bright.
 
     Each image is cut into patches that overlap by half. The `share` percent with the lowest variance
@@ -50,7 +50,8 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     images: (Y, X), (N, Y, X) or (N, C, Y, X), any units; of several channels, name one. size, patch:
     sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
     instead. valid: boolean, of the images' shape (one channel): patches with more than 1 % of pixels that are not
-    (clipped, say) are left out, if others remain. Returns an Autocovariance.
+    (clipped, say) are left out, if others remain. wider: take then all patches that differ from these by chance at
+    most: the values are a third as uncertain, but texture is seldom told from noise. Returns an Autocovariance.
     Raises ValueError for images smaller than two patches, or without noise. NaN is left out.
 
     >>> white = np.random.default_rng(0).normal(0, 10, (128, 129))
@@ -62,34 +63,77 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     guides = stack if guide is None else _one_channel(guide, size, patch, channel)
     usable = np.broadcast_to(True, stack.shape) if valid is None else np.reshape(valid, stack.shape)
     basis = _quadratic_surfaces(patch)
-    products = moments = count = overlap = cut = level = tails = 0
+    found = _gathered(stack, guides, usable, basis, size, share)
+    if wider:
+        values, _ = _centred(found, size, patch)
+        scatter, mean = _scatter(values, patch), _mean_of_calmest(values, found.cut / found.count, patch)
+        limit = found.variance / found.count / mean * (1 + scatter)
+        found = _gathered(stack, guides, usable, basis, size, share, limit)
+    return _autocovariance(found, size, patch)
+
+
+class Sums(NamedTuple):
+    """What is summed over the flattest patches of all pages, their number, and how much they overlap."""
+
+    products: np.ndarray
+    moments: np.ndarray
+    count: int
+    overlap: float
+    cut: float
+    level: float
+    tails: float
+    variance: float
+
+
+def _gathered(stack, guides, usable, basis, size, share, limit=None):
+    """Sum over the flattest patches of all pages; limit: the variance up to which they are taken, not by share."""
+    total = None
     for n in range(0, len(stack), -(-len(stack) // MOST_PAGES)):
         page, where = stack[n].astype(np.float64), guides[n].astype(np.float64)
         finite = np.isfinite(page)
         page, where = fill_gaps(page, ~finite), fill_gaps(where, ~np.isfinite(where))
-        noise, shared, mean = _flat_patches(page, basis, share, where, usable[n] & finite)
+        noise, shared, mean = _flat_patches(page, basis, share, where, usable[n] & finite, limit)
         if len(noise) == 0:
             continue
-        products = products + lag_products(noise, size).sum(axis=0)
-        moments = moments + _detail_moments(noise).sum(axis=2)
-        variance = np.square(noise).mean(axis=(1, 2))
-        cut += len(noise) * variance.max() / variance.mean()
-        tails += ((noise**4).mean(axis=(1, 2)) / variance**2 - 3).sum()
-        count, overlap, level = count + len(noise), overlap + shared, level + mean * len(noise)
-    if count == 0:
+        variance, many = np.square(noise).mean(axis=(1, 2)), len(noise)
+        sums = Sums(
+            lag_products(noise, size).sum(axis=0),
+            _detail_moments(noise).sum(axis=2),
+            many,
+            shared,
+            many * (variance.max() if limit is None else limit) / variance.mean(),
+            mean * many,
+            ((noise**4).mean(axis=(1, 2)) / variance**2 - 3).sum(),
+            variance.sum(),
+        )
+        total = sums if total is None else Sums(*(one + more for one, more in zip(total, sums)))
+    if total is None:
         raise ValueError("no noise found: the image is constant, or smooth as a parabola, wherever it is flat")
+    return total
+
+
+def _centred(found, size, patch):
+    """Return the mean products at each distance, without what the outer ring has; and the pairs of each, in a patch."""
     side = patch - np.abs(np.arange(size) - size // 2)
     pairs = np.outer(side, side)  # of pixels at each distance, in one patch
-    values = products / (count * pairs)
-    values -= np.median(values[square_rings(size) == size // 2])
-    pixels = (count * patch) ** 2 / overlap  # independent ones: patches that overlap share some
+    values = found.products / (found.count * pairs)
+    return values - np.median(values[square_rings(size) == size // 2]), pairs
+
+
+def _autocovariance(found, size, patch):
+    """Make the Autocovariance of what was summed."""
+    values, pairs = _centred(found, size, patch)
+    count, cut = found.count, found.cut / found.count
+    pixels = (count * patch) ** 2 / found.overlap  # independent ones: patches that overlap share some
     strongest, weakest = (f(values[square_rings(size) > 0]) / values.max() for f in (np.max, np.min))
     # Texture makes neighbours alike, never opposite.
-    part = _texture_share(moments / count, pixels, strongest) if strongest > -weakest else 0.0
+    part = _texture_share(found.moments / count, pixels, strongest) if strongest > -weakest else 0.0
     values -= part * _isotropic_part(values)
-    values += (1 - part) * _lost_by_selection(values, cut / count, patch)
+    values += (1 - part) * _lost_by_selection(values, cut, patch)
     error = values.max() * patch / np.sqrt(pixels * pairs)
-    return Autocovariance(values, error, float(part * strongest), float(level / count), float(tails / count))
+    return Autocovariance(
+        values, error, float(part * strongest), float(found.level / count), float(found.tails / count)
+    )
 
 
 def square_rings(size):
@@ -168,8 +212,10 @@ def _quadratic_surfaces(patch):
     return np.linalg.qr(np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6))[0]
 
 
-def _flat_patches(page, basis, share, guide, usable):
+def _flat_patches(page, basis, share, guide, usable, limit=None):
     """Return the noise of a page where `guide` is flattest, (K, patch, patch), how much these overlap, and their mean.
+
+    limit: the variance up to which patches are taken, None: the share, in percent, of the flattest.
 
     The overlap is the number of pixels that two of them share, in units of a patch, summed over
     all pairs, each patch with itself included: K if none overlap.
@@ -184,7 +230,9 @@ def _flat_patches(page, basis, share, guide, usable):
     noisy = (noise**2).mean(axis=1) > 1e-14 * np.square(page).mean()
     whole = sliding_window_view(usable, (patch, patch))[::step, ::step].mean(axis=(2, 3)).ravel() > 0.99
     noisy &= whole if (noisy & whole).sum() > 10 else True
-    keep = np.argsort(np.where(noisy, variance, np.inf))[: np.ceil(share / 100 * noisy.sum()).astype(int)]
+    calmest = np.argsort(np.where(noisy, variance, np.inf))
+    few = np.ceil(share / 100 * noisy.sum()).astype(int)
+    keep = calmest[: few if limit is None else max(few, np.count_nonzero(noisy & (variance <= limit)))]
     grid = np.zeros(windows.shape[:2])
     grid.flat[keep] = 1
     beside = max(0, 1 - step / patch)  # the part of its side that a patch shares with the next one
@@ -220,12 +268,21 @@ def _lost_by_selection(values, cut, patch):
     from the autocovariance. cut: the highest variance taken over the mean of those taken; it tells
     where in that distribution the cut was, and so how far the mean of those taken is off.
     """
-    scatter = np.sqrt(2 * np.square(values / values.max()).sum()) / patch
-    deviations = np.linspace(-2.5, 3, 100)
-    mean = 1 - scatter * scipy.stats.norm.pdf(deviations) / scipy.stats.norm.cdf(deviations)
-    found = mean[np.abs((1 + scatter * deviations) / mean - cut).argmin()]
+    found = _mean_of_calmest(values, cut, patch)
     shape = scipy.signal.fftconvolve(values, values, mode="same")  # what goes along with the variance, to first order
     return (1 / found - 1) * values.max() * shape / shape.max()
+
+
+def _scatter(values, patch):
+    """Return the deviation of patches' variances by chance, as part of their mean."""
+    return np.sqrt(2 * np.square(values / values.max()).sum()) / patch
+
+
+def _mean_of_calmest(values, cut, patch):
+    """Return the mean variance of the patches taken as part of that of all with the same noise."""
+    scatter, deviations = _scatter(values, patch), np.linspace(-2.5, 3, 100)
+    mean = 1 - scatter * scipy.stats.norm.pdf(deviations) / scipy.stats.norm.cdf(deviations)
+    return mean[np.abs((1 + scatter * deviations) / mean - cut).argmin()]
 
 
 def _detail_moments(noise):
