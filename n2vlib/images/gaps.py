@@ -3,6 +3,7 @@
 A constant border, an empty frame, a saturated spot, NaN: each pixel gets a code, MEASURED, BROKEN or GAP.
 """
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ CERTAIN = 30  # -log of the chance that pixels are equal, from which they are no
 MOST_ALIKE = 0.1  # of the pixels around a constant place
 MOST_VALUES = 64  # of constant lines
 SMALLEST_PART = 0.001  # of a page, that a constant value must fill
+LARGE = 2**27  # pixels of a stack, from which codes are kept compressed: a thousandth of a byte a pixel
 NEAR = 11  # pixels: the window whose mean fills a gap
 LEAST_PAGES = 4  # of a stack, in whose mean broken pixels are looked for as well
 
@@ -24,22 +26,23 @@ LEAST_PAGES = 4  # of a stack, in whose mean broken pixels are looked for as wel
 class Gaps(NamedTuple):
     """What is left out of a stack (N, C, Y, X).
 
-    codes: for each image with such places, by its number, uint8 (C, Y, X) of MEASURED, BROKEN and GAP.
-    words: what they are, for a sentence, "" if there are none.
+    codes: for each image with such places, by its number, uint8 (C, Y, X) of MEASURED, BROKEN and GAP; of a large
+    stack as compressed bytes: see `of`. words: what they are, for a sentence, "" if there are none.
     """
 
     codes: dict
     words: str = ""
 
     def of(self, n):
-        """Return the codes of image n, or None if all of it is measured."""
-        return self.codes.get(n)
+        """Return the codes of image n, uint8 (C, Y, X), or None if all of it is measured."""
+        codes = self.codes.get(n)
+        return codes if codes is None or isinstance(codes, np.ndarray) else _unpacked(codes)
 
     def missing(self, stack):
         """Return where a stack (N, C, Y, X) is not measured, booleans of its shape."""
         missing = np.zeros(stack.shape, bool)
-        for n, codes in self.codes.items():
-            missing[n] = codes != MEASURED
+        for n in self.codes:
+            missing[n] = self.of(n) != MEASURED
         return missing
 
 
@@ -62,12 +65,20 @@ def find_gaps(stack, valid=None):
         for c, page in enumerate(image):
             _mark_page(page, None if valid is None else valid[n, c], one[c], found, n)
         if one.any():
-            codes[n] = one
+            codes[n] = one if stack.size < LARGE else _packed(one)
         if total is not None:
             total += np.where(one == GAP, 0, image) if one.any() else image
     if total is not None:
         _mark_fixed(total, len(stack), codes, found)
     return Gaps(codes, _in_words(found, stack, codes))
+
+
+def _packed(codes):
+    return zlib.compress(codes.tobytes(), 1), codes.shape
+
+
+def _unpacked(packed):
+    return np.frombuffer(zlib.decompress(packed[0]), np.uint8).reshape(packed[1]).copy()
 
 
 def _mark_page(page, valid, codes, found, n):
@@ -107,14 +118,15 @@ def _mark_fixed(total, pages, codes, found):
     """Mark the pixels that are broken in the mean of all images, where noise is weaker, in each of them."""
     for c, page in enumerate(total):
         measured = np.full(page.shape, pages)
-        for one in codes.values():
-            measured -= one[c] == GAP
+        for n in codes:
+            measured -= Gaps(codes).of(n)[c] == GAP
         fixed = broken_pixels(fill_gaps(page / np.maximum(measured, 1), measured == 0))
         if not fixed.any():
             continue
         for n in range(pages):
-            one = codes.setdefault(n, np.zeros(total.shape, np.uint8))
+            one = np.zeros(total.shape, np.uint8) if n not in codes else Gaps(codes).of(n)
             _mark(one[c], fixed, found, "broken", BROKEN)
+            codes[n] = one if pages * total.size < LARGE else _packed(one)
 
 
 def _constant_values(page):

@@ -27,7 +27,6 @@ class NoiseLaw:
     """What one channel's noise is, in intensity units and pixels.
 
     covariance: (size, size), of a pixel and its neighbours, without lines and waves, in the dark; intensity squared.
-    Measured in all patches that are as calm as the calmest, but for chance.
     error: (size, size), what each value would scatter by if the noise were white. measured: as covariance, where
     the image is flat, at the mean intensity level. rows, columns: (64,), covariance of the offsets of whole rows
     (columns) at each distance; zeros: none. waves: a tuple of Wave. gain, dark: at a signal s the variance is
@@ -130,8 +129,8 @@ def _without_lines(pages):
 def _neighbours(pages, still, usable, size, patch, share):
     """Measure the autocovariance of still pages where no pixels are clipped; return it, and where they are clipped.
 
-    Of the calmest patches, which tell noise from texture best, and of all that are like them, which tell its values
-    best: they scatter by 1 % instead of 4 to 7 % (256x256, one half of it flat).
+    The correlations are those of the calmest patches, which hold the least texture. The variance is that of all
+    patches that are like them but for chance: it scatters by 1 % instead of 4 to 7 % (256x256, one half of it flat).
     """
     valid = usable
     measured = noise_autocovariance(still, size, patch, share, valid=valid)
@@ -142,10 +141,9 @@ def _neighbours(pages, still, usable, size, patch, share):
     if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
         raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
     surer = noise_autocovariance(still, size, patch, share, valid=valid, wider=True)
-    centre = surer.values[size // 2, size // 2]
-    if not np.abs(surer.values).max() <= centre <= MUCH_MORE * measured.values.max():
-        surer = measured  # there is texture in it
-    return (measured, surer), clipped
+    scale = surer.values[size // 2, size // 2] / measured.values.max()
+    scale = scale if 1 / MUCH_MORE < scale < MUCH_MORE else 1.0  # else there is texture in it
+    return (measured, measured._replace(values=scale * measured.values)), clipped
 
 
 def pattern(page, lines=((), ()), frequencies=()):

@@ -33,8 +33,8 @@ def channel_pages(images, channel=None, channel_axis=None, valid=None):
     check_values(middle)
     gaps = find_gaps(middle, None if valid is None else valid[part][some])
     values, usable = middle[:, 0], np.ones((len(middle), *middle.shape[2:]), bool)
-    for n, codes in gaps.codes.items():
-        usable[n] = codes[0] == MEASURED
+    for n in gaps.codes:
+        usable[n] = gaps.of(n)[0] == MEASURED
     if not usable.all():
         values, usable = _cut(values, usable)
     return Pages(fill_gaps(values.astype(np.float64), ~usable), usable, gaps.words)

@@ -55,6 +55,8 @@ def run_two_stage(images, config=None, callbacks=()):
     if settings["output_dir"] is not None:
         make_folder(settings["output_dir"])
     result, some = TwoStageResult(settings=settings), images.stack[:: -(-len(images.stack) // FEW_PAGES)]
+    left_out = find_gaps(images.stack).words
+    result.messages += [f"left out: {left_out}"] if left_out else []
     if settings["run_stage2"]:  # a mask or an image that will not do is refused before any training
         if settings["stage2"]["mask_source"] == "file":
             result.mask = _square(load_mask(settings["stage2"]["mask_file_path"]))
@@ -96,7 +98,7 @@ def _train_stage(stage, parts, settings, callbacks, **structure):
     if settings["early_stopping"]:
         callbacks.append(_early_stop(settings["early_stopping_patience"]))
     with _told(_in_words(stage, config), settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "left out")  # the reports say so
+        warnings.filterwarnings("ignore", "left out")  # that is said once, at the end
         return train(training, config, validation=validation, callbacks=callbacks, corners=corners)
 
 

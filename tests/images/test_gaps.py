@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import n2vlib
+from n2vlib.images import gaps
 from n2vlib.images.gaps import BROKEN, GAP, MEASURED, fill_gaps, find_gaps
 from n2vlib.images.hot_pixels import broken_pixels
 
@@ -23,8 +24,8 @@ def noise(shape, seed=0, sigma=10.0, level=100.0):
 
 def codes_of(page, valid=None):
     """Codes and words of one page (Y, X)."""
-    gaps = find_gaps(page[None, None], None if valid is None else valid[None, None])
-    return (np.zeros(page.shape, np.uint8) if gaps.of(0) is None else gaps.of(0)[0]), gaps.words
+    found = find_gaps(page[None, None], None if valid is None else valid[None, None])
+    return (np.zeros(page.shape, np.uint8) if found.of(0) is None else found.of(0)[0]), found.words
 
 
 # What is found
@@ -97,8 +98,8 @@ def test_nan_infinity_and_what_the_user_says_are_gaps():
 def test_empty_frames_are_named():
     stack = noise((6, 1, 32, 32))
     stack[2], stack[4] = 0, np.nan
-    gaps = find_gaps(stack)
-    assert sorted(gaps.codes) == [2, 4] and "frame 2 empty" in gaps.words and "NaN" in gaps.words
+    found = find_gaps(stack)
+    assert sorted(found.codes) == [2, 4] and "frame 2 empty" in found.words and "NaN" in found.words
 
 
 # Broken pixels
@@ -158,8 +159,8 @@ def test_pixels_that_are_weakly_hot_are_found_where_a_stack_shows_them_again_and
     stack, hot = noise((64, 1, 64, 64)), [(10, 20), (40, 50)]
     for y, x in hot:
         stack[..., y, x] += 60  # six times the noise of one image
-    gaps = find_gaps(stack)
-    assert all(np.argwhere(gaps.of(n)[0] == BROKEN).tolist() == [[10, 20], [40, 50]] for n in range(64))
+    found = find_gaps(stack)
+    assert all(np.argwhere(found.of(n)[0] == BROKEN).tolist() == [[10, 20], [40, 50]] for n in range(64))
     assert find_gaps(stack[:1]).words == ""
 
 
@@ -285,6 +286,16 @@ def test_a_law_of_the_noise_holds_in_intensity_units_for_each_image(noisy, tiny,
     gain, offset = (values[..., 0, 0, 0].numpy() for values in denoiser.normal_noise(mean, std))
     variance = (gain * (300 - mean) / std + offset) * std**2
     np.testing.assert_allclose(variance, 300 * denoiser.noise[0][0] + denoiser.noise[1][0], rtol=1e-4)
+
+
+def test_codes_of_a_large_stack_are_kept_small(monkeypatch):
+    stack = noise((5, 2, 64, 64))
+    stack[:, 0, :, :9], stack[3, 1, 30, 30] = 0, 900
+    plain = find_gaps(stack)
+    monkeypatch.setattr(gaps, "LARGE", 1)
+    packed = find_gaps(stack)
+    assert packed.words == plain.words and all(np.array_equal(packed.of(n), plain.of(n)) for n in range(5))
+    assert sum(len(codes) for codes, _ in packed.codes.values()) < stack.size / 50
 
 
 def test_codes_are_three():

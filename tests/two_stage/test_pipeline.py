@@ -81,6 +81,23 @@ def test_both_stages(method, preset, striped, monkeypatch):
     assert np.isin(images, striped).all()
 
 
+@pytest.mark.parametrize("kind", ["short lines", "rows", "white"])
+@pytest.mark.parametrize("method", ["structn2v", "recorrupted", "auto"])
+def test_places_without_a_measurement_change_no_stage_and_come_back(kind, method, camera):
+    noisy = camera[:128, :128] + instrument_noise(kind, (128, 128), 0)[0]
+    noisy[40, 50], noisy[60, 70:74] = 5000, np.nan
+    noisy = np.pad(noisy, ((0, 0), (20, 0)), constant_values=7)
+    result = n2vlib.run_two_stage(noisy, settings(stage2=dict(method=method)))
+    assert any(message.startswith("left out: 13.5% constant at 7, 4 pixels") for message in result.messages)
+    assert result.reports[0].decided and len(result.messages) <= 2
+    for image in (result.denoised, result.denoised1, result.denoised2):
+        if image is not None:
+            assert (image[:, :20] == 7).all() and np.isnan(image[60, 90:94]).all() and np.isnan(image).sum() == 4
+            assert abs(image[40, 70] - 5000) > 3000
+    values = [*result.metrics["recorrupted_error"].values(), *result.metrics.get("shared_with_residual", [])]
+    assert np.isfinite(values).all() and max(values) < 1e4
+
+
 def test_stage_1_only(striped):
     result = n2vlib.run_two_stage(striped, settings(run_stage2=False))
     assert result.stage2 is None and result.mask is None and result.denoised2 is None
