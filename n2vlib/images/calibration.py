@@ -13,18 +13,20 @@ from .writing import OME_DTYPES, tiff_keywords
 STORED = {"ImageJ", "images", "channels", "slices", "frames", "hyperstack", "axes"}  # what tifffile writes by itself
 SIZES = ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")  # of OME, each with its ...Unit
 OF_CHANNELS = ("Name", "Color")
+PER_CHANNEL = ("LUTs", "Ranges", "Labels", "Channel")
 
 
 class Calibration(NamedTuple):
     """What `calibration` read: lengths of the axes beside C, Y and X by letter, resolution as tifffile takes it.
 
-    metadata: of ImageJ or of OME, by the names that tifffile writes; kind: which of the two, or "".
+    metadata: of ImageJ or of OME, by the names that tifffile writes; kind: which of the two, or "". channels: how many.
     """
 
     lengths: dict
     resolution: dict
     metadata: dict
     kind: str
+    channels: int = 1
 
 
 def calibration(path, axes=None):
@@ -39,8 +41,9 @@ def calibration(path, axes=None):
         kind = "OME" if tiff.is_ome else "ImageJ" if tiff.is_imagej else ""
         metadata = _of_ome(tiff) if kind == "OME" else dict(tiff.imagej_metadata or {})
         metadata = {name: value for name, value in metadata.items() if name not in STORED}
-    lengths = {letter: length for length, letter in zip(shape, letters) if letter not in "CYX"}
-    return Calibration(lengths, resolution, metadata, kind)
+    lengths = dict(zip(letters, shape))
+    channels = lengths.get("C", 1)
+    return Calibration({k: v for k, v in lengths.items() if k not in "CYX"}, resolution, metadata, kind, channels)
 
 
 def _of_ome(tiff):
@@ -71,6 +74,8 @@ def keywords_like(known, shape, pixel, channel=None):
         keywords = dict(ome=True, bigtiff=keywords.get("bigtiff", False), photometric="minisblack", metadata={})
     same = known.kind == ("ImageJ" if keywords.get("imagej") else "OME")
     metadata = _of_one_channel(known.metadata, channel, math.prod(full[:2])) if same else {}
+    if channel is None and shape[1] != known.channels:  # it cannot be told which these are
+        metadata = {name: value for name, value in metadata.items() if name not in PER_CHANNEL}
     return full, keywords | known.resolution | dict(metadata=metadata | {"axes": "TZCYX"})
 
 

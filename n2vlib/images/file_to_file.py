@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from .arrays import check_values
 from .calibration import calibration, keywords_like
 from .files import TIFF, image_files, load_image, save_image
+from .gaps import find_gaps
 from .stacks import plate_files, read_stack
 
 try:
@@ -58,6 +59,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     journal = target.with_name(f"{target.name}.part.txt")
     _check_target(source, target, [*targets, *parts, journal])
     check_values(stack, source.name)  # before hours of work, not in the middle
+    gaps = find_gaps(stack)
 
     key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, fast))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
             known = None if source.is_dir() else calibration(source, axes)
             _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
-        _predict_images(denoiser, stack, parts, journal, pixel, dict(tta=tta, fast=fast), sums)
+        _predict_images(denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, fast=fast), sums)
         _read_back(parts, sums)
         for part, path in zip(parts, targets):
             os.replace(part, path)
@@ -83,9 +85,9 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
 def denoise_folder(denoiser, source, target, tta=False, fast=False):
     """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
 
-    TIFF files become TIFF files (see `denoise_file`), PNG and JPEG files PNG files of the same name. source, target:
-    folders, not the same. tta, fast: as in `Denoiser.predict`. Returns the paths written. A file that cannot
-    be denoised is left out, and a warning says which and why.
+    TIFF files become TIFF files (see `denoise_file`), PNG and JPEG files of 8 bits PNG files, of more bits TIFF files
+    with all their values. source, target: folders, not the same. tta, fast: as in `Denoiser.predict`. Returns the
+    paths written. A file that cannot be denoised is left out, and a warning says which and why.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
 
     >>> import tempfile
@@ -113,7 +115,10 @@ def denoise_folder(denoiser, source, target, tta=False, fast=False):
             colours = -1 if len(denoiser.mean) == 3 else None
             image = load_image(file, channel_axis=colours)
             clean = denoiser.predict(image, tta=tta, channel_axis=colours, fast=fast)
-            written.append(save_image(path, clean, like=image))
+            if image.dtype.itemsize == 2:  # which 8 bits cannot hold
+                written.append(save_image(path.with_suffix(".tif"), clean))
+            else:
+                written.append(save_image(path, clean, like=image))
         except (TypeError, ValueError) as error:
             warnings.warn(f"{file.name} was not denoised: {error}", stacklevel=2)
     return written
@@ -223,9 +228,9 @@ def _lay_out(paths, shape, pixel, known):
         ) from error
 
 
-def _predict_images(denoiser, stack, parts, journal, pixel, options, sums):
+def _predict_images(denoiser, images, parts, journal, pixel, options, sums):
     """Predict the images from number len(sums) on, write each in its place, and append its checksum."""
-    offsets = [read_stack(part)[0].offset for part in parts]
+    (stack, gaps), offsets = images, [read_stack(part)[0].offset for part in parts]
     os.truncate(journal, (1 + len(sums)) * (2 * hashlib.sha256().digest_size + 1))  # no half lines
     with contextlib.ExitStack() as files:
         # Not through maps of the files: a disk that fills up would kill Python. Nor through a buffer,
@@ -236,7 +241,7 @@ def _predict_images(denoiser, stack, parts, journal, pixel, options, sums):
         for n in tqdm(
             numbers, initial=len(sums), total=len(stack), unit="image", desc=journal.name.removesuffix(".part.txt")
         ):
-            image = _rounded(denoiser.predict(stack[n][None], **options)[0], pixel)
+            image = _rounded(denoiser.predict_image(stack, n, gaps, **options), pixel)
             try:
                 for file, offset, piece in zip(pixels, offsets, np.split(image, len(pixels))):
                     file.seek(offset + n * piece.nbytes)
@@ -261,7 +266,7 @@ def _rounded(image, pixel):
     """Convert a float32 image to the dtype `pixel`, integers rounded, all clipped to its range."""
     if pixel.kind == "f":
         limit = np.finfo(pixel).max
-        return np.clip(image, -limit, limit).astype(pixel)
+        return np.where(np.isinf(image), image, np.clip(image, -limit, limit)).astype(pixel)
     low, high = float(np.iinfo(pixel).min), float(np.iinfo(pixel).max)
     if pixel.itemsize == 8:
         high = np.nextafter(high, 0)  # the largest of 64 bits is no float64, and the next one is too large

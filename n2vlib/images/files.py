@@ -53,13 +53,14 @@ def load_image(source, channel_axis=None):
     return image
 
 
-def save_image(path, image, like=None):
+def save_image(path, image, like=None, axes=None):
     """Write an image to one file, whole or not at all: as TIFF with all its values, or as PNG for a slide.
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; as PNG (Y, X), or colours (Y, X, 3).
-    like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept. For PNG, the
-    noisy array: both are shown with the same black (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and
-    those of `load_image` (float32, 0..255) values stay as they are, rounded and clipped to 0..255. Returns the path.
+    like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept (axes: as for
+    `read_stack`, if that file does not say them). For PNG, the noisy array: both are shown with the same black
+    (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and those of `load_image` (float32, 0..255) values
+    stay as they are, rounded and clipped to 0..255. Returns the path.
     Raises ValueError for another suffix or a shape that does not fit; OSError for a full disk.
 
     >>> import tempfile
@@ -73,7 +74,7 @@ def save_image(path, image, like=None):
     if suffix == ".png":
         content = _as_png(image, image if like is None else as_array(like, "like"))
     elif suffix in (".tif", ".tiff"):
-        content = _as_tiff(image, like)
+        content = _as_tiff(image, like, axes)
     else:
         raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")
     with written_beside(path) as file:
@@ -85,6 +86,8 @@ def _as_png(image, like):
     """Return the bytes of a PNG file of an image (Y, X) or (Y, X, 3), grey levels as those of `like`."""
     if image.ndim != 2 and not (image.ndim == 3 and image.shape[-1] == 3):
         raise ValueError(f"an image of shape {image.shape} is no PNG file: choose one of its pages, or save a .tif")
+    if like.dtype == bool:
+        like = image = image.astype(np.uint8) * 255
     low, high = np.nanmin(like), np.nanmax(like)
     if like.dtype != np.uint8 and not (like.dtype == np.float32 and low >= 0 and 1 < high <= 255):
         low, high = np.nanquantile(like, (0.001, 0.999))
@@ -95,10 +98,12 @@ def _as_png(image, like):
     return buffer.getvalue()
 
 
-def _as_tiff(image, like):
+def _as_tiff(image, like, axes):
     """Return the bytes of a TIFF file of an image, float64 as float32, with what the file `like` says of its pixels."""
     image = image.astype(np.float32) if image.dtype == np.float64 else image
-    known = calibration(like) if isinstance(like, (str, Path)) and Path(like).suffix.lower() in TIFF else None
+    if like is not None and not isinstance(like, (str, Path)):
+        raise ValueError(f"like is a {type(like).__name__}: for a TIFF file give the path of the file it comes from")
+    known = calibration(like, axes) if like is not None and Path(like).suffix.lower() in TIFF else None
     one = known is not None and math.prod(known.lengths.values()) == 1
     stack = to_stack(image[None] if one and image.ndim == 3 else image)  # of one image the channels come first
     if known is not None and math.prod(known.lengths.values()) != len(stack):

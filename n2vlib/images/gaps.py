@@ -3,6 +3,7 @@
 A constant border, an empty frame, a saturated spot, NaN: each pixel gets a code, MEASURED, BROKEN or GAP.
 """
 
+import functools
 import zlib
 from typing import NamedTuple
 
@@ -77,8 +78,9 @@ def _packed(codes):
     return zlib.compress(codes.tobytes(), 1), codes.shape
 
 
+@functools.lru_cache(maxsize=16)
 def _unpacked(packed):
-    return np.frombuffer(zlib.decompress(packed[0]), np.uint8).reshape(packed[1]).copy()
+    return np.frombuffer(zlib.decompress(packed[0]), np.uint8).reshape(packed[1])
 
 
 def _mark_page(page, valid, codes, found, n):
@@ -96,8 +98,8 @@ def _mark_page(page, valid, codes, found, n):
         return
     for value, lines in _constant_lines(page, codes):
         _mark(codes, lines, found, ("constant", value))
-    for value in _constant_values(page):
-        _mark(codes, _constant_places(page, value), found, ("constant", value))
+    for value in _constant_values(page, codes):
+        _mark(codes, _constant_places(page, value, codes), found, ("constant", value))
     if codes.any():  # a line may be dead between borders
         for value, lines in _constant_lines(page, codes):
             _mark(codes, lines, found, ("constant", value))
@@ -124,18 +126,18 @@ def _mark_fixed(total, pages, codes, found):
         if not fixed.any():
             continue
         for n in range(pages):
-            one = np.zeros(total.shape, np.uint8) if n not in codes else Gaps(codes).of(n)
+            one = np.zeros(total.shape, np.uint8) if n not in codes else Gaps(codes).of(n).copy()
             _mark(one[c], fixed, found, "broken", BROKEN)
             codes[n] = one if pages * total.size < LARGE else _packed(one)
 
 
-def _constant_values(page):
+def _constant_values(page, codes):
     """Return the values, some at most, that may fill places of a page: cheap, for most pages have none."""
     rows, columns = (length // TILE * TILE for length in page.shape)
     tiles = page[:rows, :columns].reshape(rows // TILE, TILE, columns // TILE, TILE)
     low, high = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
     values = [low[low == high]]
-    values += [[value] for value in (page.min(), page.max()) if np.count_nonzero(page == value) > TILE]
+    values += [[value] for value in _extremes(page, codes) if np.count_nonzero(page == value) > TILE]
     values, counts = np.unique(np.concatenate(values), return_counts=True)
     return values[np.argsort(-counts, kind="stable")][:4]
 
@@ -162,21 +164,28 @@ def _constant_lines(page, codes):
     return found.items()
 
 
-def _constant_places(page, value):
+def _extremes(page, codes):
+    """Return the smallest and the largest value of the measured pixels of a page."""
+    known = page[codes == MEASURED] if codes.any() else page
+    return known.min(), known.max()
+
+
+def _constant_places(page, value, codes):
     """Return where a page (Y, X) is constant at a value, so that chance cannot be the cause."""
-    equal = page == value
-    extreme = value in (page.min(), page.max())
+    equal, (darkest, brightest) = (page == value) & (codes == MEASURED), _extremes(page, codes)
+    extreme = value in (darkest, brightest)
     around = np.pad(equal, 1, mode="edge")  # places go on beyond the page
     wide = ndi.binary_opening(around, np.ones((3, 3) if extreme else (5, 5)))[1:-1, 1:-1]
     if wide.sum() >= max(9, SMALLEST_PART * page.size if not extreme else 0):
-        return _certain_places(wide, equal if value > page.min() else page <= value + 2 * _step(page))
+        return _certain_places(wide, equal if value > darkest else page <= value + 2 * _step(page))
     return np.zeros(page.shape, bool)
 
 
 def _step(page):
     """Return the smallest difference of two values of a page: 1 of counts, 0 or 1 where it is dark."""
-    values = np.unique(page.ravel()[:: max(1, page.size // 2**16)].astype(np.float64))
-    return np.diff(values).min() if values.size > 1 else 0.0
+    values = np.unique(page.ravel()[:: page.size // 2**16 | 1].astype(np.float64))
+    steps = np.diff(values[np.isfinite(values)])
+    return steps.min() if steps.size else 0.0
 
 
 def _certain_places(wide, equal):
@@ -208,7 +217,7 @@ def fill_gaps(values, missing):
     """
     if missing is None or not missing.any():
         return values
-    values = np.where(missing, 0.0, values)
+    values = np.where(missing, 0.0, values).astype(np.float64)
     for page, hidden in zip(values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:])):
         left = hidden.copy()
         if not left.any() or left.all():

@@ -149,6 +149,8 @@ class N2VConfig:
         for name in ("noise_gain", "noise_offset"):
             if getattr(self, name) is not None and self.noise_model != "poisson_gaussian":
                 refuse(name, getattr(self, name), 'it must be None unless noise_model = "poisson_gaussian"')
+        if self.per_image and self.covariance is not None:
+            refuse("per_image", self.per_image, "it must be None or False if there is a covariance, in intensity units")
         if self.components > 1 and self.noise_model is None:
             refuse("components", self.components, "it must be 1 unless there is a noise_model")
         if self.shot is not None and self.covariance is None:

@@ -72,11 +72,15 @@ class Denoiser:
         check_values(stack)
         gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
         clean = np.empty(stack.shape, np.float32)
-        with fast_numbers(self.device) if fast else nullcontext():
-            for n, target in enumerate(clean):
-                level = [values[0] for values in self.levels(stack, gaps, [n])]
-                target[:] = self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level)
+        for n, target in enumerate(clean):
+            target[:] = self.predict_image(stack, n, gaps, tta, draws, fast)
         return from_stack(clean, image, channel_axis)
+
+    def predict_image(self, stack, n, gaps, tta=False, draws=None, fast=False):
+        """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
+        level = [values[0] for values in self.levels(stack, gaps, [n])]
+        with fast_numbers(self.device) if fast else nullcontext():
+            return self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level).astype(np.float32)
 
     def levels(self, stack, gaps, pages=None):
         """Return mean and spread of some pages of a stack (N, C, Y, X), default all: arrays (pages, C)."""

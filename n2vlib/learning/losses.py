@@ -158,10 +158,11 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     config = dataclasses.replace(denoiser.config, **changes)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
-    stack = denoiser.without_patterns(denoiser.stack_of(images))
+    stack = denoiser.stack_of(images)
+    gaps = find_gaps(stack)
+    stack = without_patterns(stack, config.lines, config.waves, gaps)
     generator = torch.Generator().manual_seed(config.seed)
     seen = [[] for _ in denoiser.mean]  # for each channel, pairs of expected variance and squared error
-    gaps = find_gaps(stack)
     levels = denoiser.levels(stack, gaps)
     for _ in range(batches):
         patches, pages = crop_patches(stack, range(len(stack)), config, generator, gaps=gaps)

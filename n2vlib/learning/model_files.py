@@ -101,6 +101,7 @@ def restore_checkpoint(run):
         raise ValueError(f"{path} holds no settings, it is damaged: resume from another copy, or train anew")
     may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
     saved = {field.name: field.default for field in dataclasses.fields(run.config)} | content["config"]
+    saved["per_image"] = bool(saved["per_image"])  # which older checkpoints do not know
     changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
     if changed or content.get("mean") != fresh["mean"] or "training" not in content:
         what = f"other settings ({', '.join(changed)})" if changed else "other images"

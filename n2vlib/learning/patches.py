@@ -108,7 +108,7 @@ def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS):
         if config.augment:
             patch = turn(patch, *kept[TURNS.index(tuple(turned)) % len(kept)])  # each of them equally often
         patches.append(patch)
-    return np.stack(patches), draws[0]
+    return np.stack(patches), list(draws[0])
 
 
 def _where_measured(place, pages, ranges, side, gaps, generator):

@@ -139,7 +139,7 @@ def _warn_of_other_noise(some, model):
             )
 
 
-def _parts(stack, validation, seed, gaps):
+def _parts(stack, validation, seed, gaps, held_out_gaps):
     """Return what to train on and what to validate with (or None), each as a stack and numbers of images not empty."""
     full = _without_empty(stack, gaps)
     if validation is None:
@@ -150,12 +150,24 @@ def _parts(stack, validation, seed, gaps):
         raise ValueError(
             f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
         )
-    return (stack, full), (validation, np.arange(len(validation)))
+    return (stack, full), (validation, _without_empty(validation, held_out_gaps))
 
 
-def differ_greatly(std):
-    """Return whether the spreads of the images, (N, C), differ so much that the brightest are all that counts."""
-    return len(std) > 1 and bool(np.any(std.max(axis=0) > GREATLY * np.quantile(std, 0.25, axis=0)))
+def _settled(config, some, std, count):
+    """Return a config in which the noise model and the normalisation are chosen, as far as the images are to decide."""
+    config = choose_noise_model(some, config)
+    if config.per_image is None:
+        config = dataclasses.replace(config, per_image=config.covariance is None and differ_greatly(std, count))
+    return config
+
+
+def differ_greatly(std, count):
+    """Return whether the spreads of the images, (N, C), differ so much that the brightest are all that counts.
+
+    count: of the pixels measured, (N, C); a channel of an image without any says nothing.
+    """
+    each = [spread[many > 0] for spread, many in zip(std.T, count.T)]
+    return any(len(spread) > 1 and spread.max() > GREATLY * np.quantile(spread, 0.25) for spread in each)
 
 
 def is_wide(some, std):
@@ -190,18 +202,16 @@ class Run:
 
     def __init__(self, stack, validation, config, start=None, corners=None, gaps=NO_GAPS):
         self.task, self.corners, self.gaps = task_of(config), corners, gaps
-        stack = without_patterns(stack, config.lines, config.waves, gaps)
+        stack, self.held_out_gaps = without_patterns(stack, config.lines, config.waves, gaps), gaps
         if isinstance(validation, np.ndarray):
-            validation = without_patterns(validation, config.lines, config.waves)
-        self.training, self.validation = _parts(stack, validation, config.seed, gaps)
+            self.held_out_gaps = find_gaps(validation)
+            validation = without_patterns(validation, config.lines, config.waves, self.held_out_gaps)
+        self.training, self.validation = _parts(stack, validation, config.seed, gaps, self.held_out_gaps)
         each = page_statistics(*self.training, gaps)
         mean, std = overall(*self.training, *each)
         some = _some_images(*self.training, gaps)
         automatic = config.noise_model == "auto"
-        self.config = config = choose_noise_model(some, config)
-        if config.per_image is None:
-            per_image = config.covariance is None and differ_greatly(each[1])
-            self.config = config = dataclasses.replace(config, per_image=per_image)
+        self.config = config = _settled(config, some, *each[1:])
         # Rounding to bfloat16, 1/256 of a value, is more than a background's noise next to rare cells 1000 times as
         # bright: measured, a bias of 3 where the noise is 16, and of 0.3 without rounding.
         self.rounds = not is_wide(some, std)
@@ -220,7 +230,7 @@ class Run:
         self.plateaus = [ReduceLROnPlateau(optimizer) for optimizer in self.optimizers if on_plateau]
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
-        self.step, self.seconds, self.clock = 0, 0.0, time.perf_counter()
+        self.step, self.seconds, self.clock, self.levels = 0, 0.0, time.perf_counter(), {}
         history = {name: [] for name in ("steps", "loss", "validation_loss", "learning_rate", "seconds")}
         returned = self.average.module if self.average else self.network
         self.denoiser = Denoiser(returned, config, mean, std, noise, history)
@@ -243,17 +253,27 @@ class Run:
         None without a noise model.
         """
         corners = self.corners if images is self.training else None
-        gaps = self.gaps if images[0] is self.training[0] else NO_GAPS
+        gaps = self.gaps if images is self.training else self.held_out_gaps
         patches, pages = crop_patches(*images, self.config, generator, corners, gaps)
         level, noise = (), self.normal_noise
         if self.config.per_image:
-            level = self.denoiser.levels(images[0], gaps, pages)
+            level = self._levels_of(images, gaps, pages)
             noise = self.denoiser.normal_noise(*level) if noise else None
         missing = np.isnan(patches) if gaps.codes else None
         if missing is None or not missing.any():
             return self.denoiser.normalise(patches, *level).to(self.device), None, noise
         patches = self.denoiser.normalise(fill_gaps(patches, missing), *level).to(self.device)
-        return patches, torch.from_numpy(~missing).to(self.device), noise
+        measured = torch.from_numpy(~missing).to(self.device)
+        if self.config.covariance is not None and self.config.augment:  # the task lays each over the one before it
+            measured &= measured.roll(1, dims=0)
+        return patches, measured, noise
+
+    def _levels_of(self, images, gaps, pages):
+        """Return mean and spread of each of some pages, (B, C) each; measured once."""
+        known = self.levels.setdefault(images is self.training, {})
+        for n in set(pages) - set(known):
+            known[n] = [values[0] for values in self.denoiser.levels(images[0], gaps, [n])]
+        return [np.stack([known[n][k] for n in pages]) for k in (0, 1)]
 
     def rehearse(self):
         """Do the work of a step, or of a part of it if it is long, on empty patches, and learn nothing."""

@@ -31,11 +31,16 @@ def estimate_noise(some, config):
     known = {name: each_channel(config, name, channels) for name in ("noise_sigma", "noise_gain", "noise_offset")}
     if config.noise_model == "poisson_gaussian":
         gain, offset = known["noise_gain"], known["noise_offset"]
-        if gain is None or offset is None:
-            fitted = [estimate_poisson_gaussian(some[:, c]) for c in range(channels)]
-            gain = gain or [pair[0] for pair in fitted]
-            offset = offset or [pair[1] for pair in fitted]
-        return gain, offset
+        if gain is not None and offset is not None:
+            return gain, offset
+        fitted = np.array([estimate_poisson_gaussian(some[:, c]) for c in range(channels)])
+        if gain is offset is None:
+            return fitted[:, 0].tolist(), fitted[:, 1].tolist()
+        signal = np.nanmean(some, axis=(0, 2, 3), dtype=np.float64)  # where the variance stays as it was fitted
+        variance = fitted[:, 0] * signal + fitted[:, 1]
+        if gain is not None:
+            return gain, (variance - gain * signal).tolist()
+        return np.maximum((variance - offset) / np.where(signal > 0, signal, np.inf), 0).tolist(), offset
     sigmas = known["noise_sigma"] or [_sigma_not_clipped(some[:, c]) for c in range(channels)]
     spread = np.nanstd(some, axis=(0, 2, 3), dtype=np.float64)
     if not np.all(np.isfinite(sigmas)) or np.any(sigmas <= 1e-6 * spread):  # rounding is no noise

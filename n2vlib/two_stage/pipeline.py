@@ -155,9 +155,13 @@ def _measure_with_stage1(result, pages):
     # The covariance stays: stage 1 keeps some of the noise, so that its output is calmest where the noise happens to
     # be weak (a third of the covariance was missing there, see tests/benchmarks/README.md).
     how = _how_to_measure(result, pages)
-    still = without_patterns(pages, result.lines, result.waves, find_gaps(pages))
-    channels, guides = (np.moveaxis(each, 1, 0) for each in (still, result.stage1.predict(pages)))
-    measured = [noise_autocovariance(one, **how, guide=guide) for one, guide in zip(channels, guides)]
+    gaps = find_gaps(pages)
+    missing = gaps.missing(pages)
+    still = fill_gaps(without_patterns(pages, result.lines, result.waves, gaps), missing)
+    guide = fill_gaps(result.stage1.predict(pages), missing)
+    channels, guides, valid = (np.moveaxis(each, 1, 0) for each in (still, guide, ~missing))
+    each = zip(channels, guides, valid)
+    measured = [noise_autocovariance(one, **how, guide=guide, valid=usable) for one, guide, usable in each]
     _learn(result, measured, guides, how)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..images.gaps import fill_gaps, find_gaps
 from ..learning.patches import SMALLEST_SIDE
 
 MOST_CORNERS = 4096  # of one image: plenty, and a stack of many images stays in memory
@@ -36,13 +37,14 @@ def patch_corners(stack, patch_size, roi_threshold=0.5, scale_factor=0.25, selec
     image, the share roi_threshold with the lowest local variance is background, the rest structures.
     Channels count together, each relative to its own spread.
 
-    stack: (N, C, Y, X). Returns integers (K, 3): image, row, column of the patches' upper left pixels.
+    stack: (N, C, Y, X). Returns integers (K, 3): image, row, column of the patches' upper left pixels; None (anywhere)
+    where there is no such place that is mostly measured.
     """
     factor = max(1, round(1 / scale_factor))
     height, width = stack.shape[-2:]
     side = min(patch_size, height, width)
-    small, corners = max(2, side // factor), []
-    for number, page in enumerate(stack):
+    small, corners, missing = max(2, side // factor), [], find_gaps(stack).missing(stack)
+    for number, page in enumerate(fill_gaps(stack, missing)):
         page = page[:, : height // factor * factor, : width // factor * factor].astype(np.float64)
         shrunk = page.reshape(len(page), page.shape[1] // factor, factor, -1, factor).mean(axis=(2, 4))
         windows = sliding_window_view(shrunk, (small, small), axis=(1, 2))
@@ -50,7 +52,13 @@ def patch_corners(stack, patch_size, roi_threshold=0.5, scale_factor=0.25, selec
         variance = (windows.var(axis=(3, 4)) / np.maximum(spread, 1e-30)).mean(axis=0)
         limit = np.quantile(variance, roi_threshold)
         places = np.argwhere(variance <= limit if select_background else variance >= limit)
+        hidden = np.add.accumulate(np.add.accumulate(np.pad(missing[number].any(axis=0), ((1, 0), (1, 0))), 0, int), 1)
+        y, x = np.minimum(places * factor, (height - side, width - side)).T
+        gap = hidden[y + side, x + side] - hidden[y, x + side] - hidden[y + side, x] + hidden[y, x]
+        places = places[gap <= side * side / 2]  # mostly measured
+        if not len(places):
+            continue
         places = places[:: -(-len(places) // MOST_CORNERS)] * factor
         places = np.minimum(places, (height - side, width - side))
         corners.append(np.column_stack([np.full(len(places), number), places]))
-    return np.concatenate(corners)
+    return np.concatenate(corners) if corners else None

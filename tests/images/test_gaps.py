@@ -288,6 +288,59 @@ def test_a_law_of_the_noise_holds_in_intensity_units_for_each_image(noisy, tiny,
     np.testing.assert_allclose(variance, 300 * denoiser.noise[0][0] + denoiser.noise[1][0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", ["NaN", "valid"])
+def test_one_missing_pixel_changes_nothing_elsewhere(hidden):
+    """Extremes and steps are those of the measured pixels."""
+    dark = np.random.default_rng(0).poisson(0.05, (128, 128)).astype(np.float32)
+    y, x = np.mgrid[:128, :128]
+    spot = (6000 * np.exp(-((y - 40) ** 2 + (x - 60) ** 2) / 200) + noise((128, 128))).clip(0, 4095)
+    for page in (dark, spot):
+        before, valid = codes_of(page)[0], np.ones(page.shape, bool)
+        valid[100, 100] = False
+        page = np.where(valid, page, np.nan if hidden == "NaN" else 1e6)
+        codes, _ = codes_of(page, valid)
+        assert codes[100, 100] == GAP and np.array_equal(codes[valid], before[valid])
+
+
+@pytest.mark.usefixtures("quietly")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int16", ">u2", ">f4"])
+def test_any_dtype(tiny, dtype):
+    image = noise((64, 64)).clip(0, 255).astype(dtype)
+    image[:10] = 7
+    denoiser = n2vlib.train(image, tiny())
+    clean = denoiser.predict(image)
+    assert (clean[:10] == 7).all() and np.isfinite(clean).all() and 90 < clean[10:].mean() < 110
+
+
+@pytest.mark.usefixtures("quietly")
+def test_gaps_of_validation_images_are_left_out(noisy, tiny):
+    page, _ = damaged(noisy)
+    losses = [n2vlib.train(noisy, tiny(), validation=held).history["validation_loss"][-1] for held in (noisy, page)]
+    assert np.isfinite(losses).all() and losses[1] == pytest.approx(losses[0], rel=0.5)
+
+
+@pytest.mark.usefixtures("quietly")
+def test_a_file_is_denoised_like_the_stack_in_memory(tmp_path, tiny):
+    """Pixels that only the mean of all images shows to be broken are predicted in both."""
+    stack = noise((40, 64, 64))
+    stack[:, 30, 40] += 80
+    stack[3], stack[5, 10, 11] = 0, np.inf
+    stack = stack.astype(np.float32)
+    denoiser = n2vlib.train(stack, tiny(noise_model="gaussian"))
+    source = n2vlib.save_image(tmp_path / "in.tif", stack)
+    written = n2vlib.read_stack(n2vlib.denoise_file(denoiser, source, tmp_path / "out.tif"))[0][:, 0]
+    assert np.array_equal(written, denoiser.predict(stack)) and np.isinf(written[5, 10, 11])
+    assert abs(written[:, 30, 40].mean() - 100) < 40
+
+
+@pytest.mark.usefixtures("quietly")
+def test_the_noise_level_is_measured_around_gaps(noisy, tiny):
+    page, _ = damaged(noisy)
+    for patterns in ({}, dict(waves=[[(0.25, 0.0)]])):
+        denoiser = n2vlib.train(page, tiny(noise_model="gaussian", **patterns))
+        assert np.isfinite(n2vlib.learning.blind_sigma(denoiser, page, batches=5)).all()
+
+
 def test_codes_of_a_large_stack_are_kept_small(monkeypatch):
     stack = noise((5, 2, 64, 64))
     stack[:, 0, :, :9], stack[3, 1, 30, 30] = 0, 900

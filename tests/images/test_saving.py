@@ -113,6 +113,21 @@ def test_real_calibrated_files_keep_what_they_say(tmp_path, untrained, data_fold
     assert all(np.array_equal(after.metadata[key], value) for key, value in before.metadata.items())
 
 
+def test_a_result_without_the_channels_of_its_source_has_none_of_their_names(tmp_path):
+    source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, (3, 2, 32, 40)).astype(np.uint16)
+    about = {"axes": "TCYX", "unit": "um", "Ranges": (0.0, 1.0, 2.0, 3.0)}
+    tifffile.imwrite(source, noisy, imagej=True, metadata=about)
+    metadata = calibration(n2vlib.save_image(tmp_path / "one.tif", noisy[:, 0], like=source)).metadata
+    assert metadata["unit"] == "um" and "Ranges" not in metadata
+
+
+def test_axes_can_be_told(tmp_path):
+    source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, (3, 32, 40)).astype(np.uint16)
+    tifffile.imwrite(source, noisy, photometric="minisblack", metadata=None, resolution=(50, 50))
+    saved = calibration(n2vlib.save_image(tmp_path / "out.tif", noisy, like=source, axes="ZYX"))
+    assert saved.lengths == {"Z": 3} and saved.resolution["resolution"] == (50, 50)
+
+
 # A folder
 
 
@@ -125,10 +140,12 @@ def test_a_folder_of_mixed_sizes_and_kinds_is_denoised_one_after_the_other(tmp_p
     tifffile.imwrite(folder / "c.tif", np.stack([noisy] * 3), metadata={"axes": "ZYX"}, imagej=True)
     (folder / "broken.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("not an image either")
+    skimage.io.imsave(folder / "d.png", noisy.astype(np.uint16) * 200, check_contrast=False)
     denoiser = untrained()
     with pytest.warns(UserWarning, match="broken.png was not denoised: .*cannot be read as an image"):
         paths = n2vlib.denoise_folder(denoiser, folder, tmp_path / "out")
-    assert [path.name for path in paths] == ["a.png", "b.png", "c.tif"]
+    assert [path.name for path in paths] == ["a.png", "b.png", "c.tif", "d.tif"]
+    assert n2vlib.load_image(paths[3]).dtype == np.float32 and n2vlib.load_image(paths[3]).max() > 255
     assert np.array_equal(n2vlib.load_image(paths[0]), np.rint(denoiser.predict(noisy)).clip(0, 255))
     assert n2vlib.load_image(paths[1]).shape == (40, 72) and n2vlib.read_stack(paths[2])[0].shape == (3, 1, 64, 72)
 
@@ -158,6 +175,8 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(tmp_path, refuse
     source = n2vlib.save_image(tmp_path / "five.tif", np.zeros((5, 20, 30)))
     with refused(ValueError, "five.tif has .* images and this has 3: leave like= out"):
         n2vlib.save_image(tmp_path / "clean.tif", image, like=source)
+    with refused(ValueError, "like is a ndarray: for a TIFF file give the path of the file it comes from"):
+        n2vlib.save_image(tmp_path / "clean.tif", image, like=image)
     (tmp_path / "file").write_text("")
     with refused(OSError, "could not be written"):
         n2vlib.save_image(tmp_path / "file" / "clean.tif", image)

@@ -23,20 +23,18 @@ def chosen(image, tiny, capsys=None, **changes):
     return denoiser.config.noise_model, capsys.readouterr().out if capsys else ""
 
 
-@pytest.mark.parametrize("sigma", [5, 25, 60])
+@pytest.mark.parametrize("sigma", [15, 25, 60])
 def test_noise_of_one_strength_is_gaussian(sigma, tiny, capsys):
     model, line = chosen(photo() + np.random.default_rng(0).normal(0, sigma, (256, 256)), tiny, capsys)
     assert model == "gaussian"
     assert line.startswith("noise_model='gaussian': the noise is as strong everywhere, sigma") and line.count("\n") == 1
 
 
-@pytest.mark.parametrize("photons", [2, 5, 20, 40])
-@pytest.mark.parametrize("read", [0, 2])
+@pytest.mark.parametrize("photons, read", [(2, 0), (5, 0), (20, 0), (40, 0), (20, 2), (40, 2)])
 def test_photons_are_poisson_gaussian(photons, read, tiny, capsys):
     rng, signal = np.random.default_rng(0), photo() / 255 * photons
     model, line = chosen(rng.poisson(signal) + rng.normal(0, read, signal.shape), tiny, capsys)
-    assert model == ("gaussian" if photons <= read**2 else "poisson_gaussian") or photons == 5
-    assert "grows with the signal" in line or model == "gaussian"
+    assert model == "poisson_gaussian" and "grows with the signal, as photons have it" in line
 
 
 @pytest.mark.parametrize("kind", ["rows", "wave 8", "sharpened", "shifted", "short lines"])
@@ -92,7 +90,10 @@ def test_gain_and_offset_that_are_known_are_used(tiny, noisy, refused):
     assert denoiser.noise == ([2.5], [-150.0])
     fitted = n2vlib.train(noisy, tiny(noise_model="poisson_gaussian"))
     half = n2vlib.train(noisy, tiny(noise_model="poisson_gaussian", noise_gain=2.5))
-    assert half.noise == ([2.5], fitted.noise[1])
+    level = noisy.mean()  # there the variance stays as it was fitted
+    assert half.noise[0] == [2.5]
+    expected = fitted.noise[0][0] * level + fitted.noise[1][0]
+    assert half.noise[0][0] * level + half.noise[1][0] == pytest.approx(expected, rel=1e-3)
     two = np.stack([noisy, noisy])[None]
     each = n2vlib.train(two, tiny(noise_model="poisson_gaussian", noise_gain=(1.0, 2.0), noise_offset=9))
     assert each.noise == ([1.0, 2.0], [9.0, 9.0])

@@ -98,6 +98,22 @@ def test_places_without_a_measurement_change_no_stage_and_come_back(kind, method
     assert np.isfinite(values).all() and max(values) < 1e4
 
 
+def test_the_mask_learned_with_stage_1_does_not_rest_on_hot_pixels(camera):
+    noisy = camera[:128, :128] + instrument_noise("short lines", (128, 128), 0)[0]
+    noisy[np.random.default_rng(0).random(noisy.shape) < 0.002] += 3000
+    config = settings(stage2=dict(method="structn2v", mask_source="stage1"))
+    result = n2vlib.run_two_stage(noisy, config)
+    assert result.mask[5, 4:7].all() and result.autocorrelation[5, 6] > 0.4
+
+
+def test_corners_of_patches_are_not_cut_from_gaps(camera):
+    page = camera[:96, :96].copy()
+    page[:, :48], page[70, 80] = 0, np.nan
+    corners = patch_corners(np.stack([page, np.zeros_like(page)])[:, None], 32)
+    assert set(corners[:, 0]) == {0} and corners[:, 2].min() >= 48 - 16
+    assert patch_corners(np.zeros((1, 1, 96, 96)), 32) is None
+
+
 def test_stage_1_only(striped):
     result = n2vlib.run_two_stage(striped, settings(run_stage2=False))
     assert result.stage2 is None and result.mask is None and result.denoised2 is None
@@ -637,7 +653,7 @@ def test_constant_and_tiny_images_are_refused(refused, monkeypatch):
     with refused(ValueError, "too small to measure its noise"):
         n2vlib.run_two_stage(small, explicit)
     broken = np.random.default_rng(0).normal(size=(64, 64))
-    broken[3, 4] = np.inf
+    broken[3, 4] = 3.4e38
     with refused(ValueError, "row 3, column 4"):
         n2vlib.run_two_stage(broken, settings())
     assert calls == []
