@@ -51,17 +51,12 @@ def page_statistics(stack, pages, gaps=NO_GAPS):
     return mean, std, count
 
 
-def channel_statistics(stack, pages, gaps=NO_GAPS):
-    """Return the mean and standard deviation of each channel of some pages of a stack (N, C, Y, X), page by page.
+def channel_statistics(stack, pages, mean, std, count):
+    """Return the mean and standard deviation of each channel over some pages of a stack (N, C, Y, X).
 
-    pages: their numbers. gaps: Gaps of the stack. In intensity units, two float64 arrays of shape (C,).
+    pages: their numbers. mean, std, count: of each, see `page_statistics`. Two float64 arrays (C,), intensity units.
     Raises ValueError for a channel whose pixels are all equal or missing: there is nothing to learn in it.
     """
-    return overall(stack, pages, *page_statistics(stack, pages, gaps))
-
-
-def overall(stack, pages, mean, std, count):
-    """Return mean and standard deviation of each channel over all pages from those of each: two arrays (C,)."""
     weight = count / np.maximum(count.sum(axis=0), 1)
     middle = (weight * mean).sum(axis=0)
     spread = np.sqrt((weight * (std**2 + (mean - middle) ** 2)).sum(axis=0))

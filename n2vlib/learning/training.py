@@ -23,7 +23,15 @@ from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
 from .network import build_network
 from .optimizers import build_optimizers, cosine_schedule, running_average
-from .patches import NO_GAPS, SMALLEST_SIDE, crop_patches, overall, page_statistics, refuse_constant, split_images
+from .patches import (
+    NO_GAPS,
+    SMALLEST_SIDE,
+    channel_statistics,
+    crop_patches,
+    page_statistics,
+    refuse_constant,
+    split_images,
+)
 
 GREATLY = 5  # times as wide as that of a quarter of the images is the brightest one's spread
 FEW_SPREAD = 5  # times the width of the middle two thirds of all values: a spread that few pixels make
@@ -208,7 +216,7 @@ class Run:
             validation = without_patterns(validation, config.lines, config.waves, self.held_out_gaps)
         self.training, self.validation = _parts(stack, validation, config.seed, gaps, self.held_out_gaps)
         each = page_statistics(*self.training, gaps)
-        mean, std = overall(*self.training, *each)
+        mean, std = channel_statistics(*self.training, *each)
         some = _some_images(*self.training, gaps)
         automatic = config.noise_model == "auto"
         self.config = config = _settled(config, some, *each[1:])
