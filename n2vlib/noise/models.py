@@ -113,6 +113,8 @@ def estimate_poisson_gaussian(pages):
     darkest, brightest = float(np.nanmin(pages)), float(np.nanmax(pages))
     scale = brightest - darkest or 1.0
     signal, square = np.stack([noise_in_squares((page - darkest) / scale) for page in pages.astype(float)], 1)
+    if np.isnan(square).all():
+        raise ValueError("no noise found in the image: no square of 9 pixels a side is without gaps")
     noisy = square > 1e-12 * np.nanvar(signal)  # rounding is no noise
     # A border has one value, darkness and saturation are the ends; more constants are a picture without noise.
     constants = np.unique(signal[~noisy & np.isfinite(signal)].round(9), return_counts=True)[1]

@@ -91,6 +91,14 @@ def test_measures_refuse_degenerate_images(refused):
         n2vlib.ssim(np.ones((6, 9)), np.ones((6, 9)))
 
 
+def test_an_image_full_of_gaps_has_no_noise_to_fit(refused):
+    page = np.where(
+        np.indices((1, 64, 64)).sum(axis=0) % 3 == 0, np.nan, np.random.default_rng(0).normal(size=(1, 64, 64))
+    )
+    with refused(ValueError, "no noise found in the image: no square of 9 pixels a side is without gaps"):
+        n2vlib.estimate_poisson_gaussian(page)
+
+
 def noise_of(stack, model="gaussian", **settings):
     return estimate_noise(stack, n2vlib.N2VConfig(noise_model=model, **settings))
 

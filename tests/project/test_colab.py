@@ -23,7 +23,7 @@ NAMES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REPOSITORY = PROJECT["urls"]["Repository"]
 # What Colab brings of our dependencies. It may have others too, but nobody promises them.
-COLAB = {"torch", "numpy", "scipy", "matplotlib", "scikit-image", "ipywidgets", "requests", "tqdm"}
+COLAB = {"torch", "numpy", "scipy", "matplotlib", "pillow", "scikit-image", "ipywidgets", "requests", "tqdm"}
 # The demo, and the notebook that loads the weights of the package. All set-up cells install by the same line, and what
 # follows it in the other notebooks was run by `make test`, with the same versions of all packages.
 RUN = ("01_single_image_demo.ipynb", "02_bsd68_training.ipynb")
