@@ -73,7 +73,7 @@ def save_image(path, image, like=None, axes=None):
     suffix = path.suffix.lower()
     if suffix == ".png":
         content = _as_png(image, image if like is None else as_array(like, "like"))
-    elif suffix in (".tif", ".tiff"):
+    elif suffix in TIFF:
         content = _as_tiff(image, like, axes)
     else:
         raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")

@@ -4,6 +4,7 @@ A constant border, an empty frame, a saturated spot, NaN: each pixel gets a code
 """
 
 import functools
+import math
 import zlib
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ def find_gaps(stack, valid=None):
             total += np.where(one == GAP, 0, image) if one.any() else image
     if total is not None:
         _mark_fixed(total, len(stack), codes, found)
-    return Gaps(codes, _in_words(found, stack, codes))
+    return Gaps(codes, _in_words(found, stack.shape))
 
 
 def _packed(codes):
@@ -234,19 +235,17 @@ def fill_gaps(values, missing):
     return values
 
 
-def _in_words(found, stack, codes):
-    """Return what was found as a list in one sentence."""
-    pages = len(stack) * stack.shape[1]
-    size, words = pages * stack.shape[2] * stack.shape[3], []
-    empty = found.pop("empty", {})
+def _in_words(found, shape):
+    """Return what was found in a stack of this shape as a list in one sentence."""
+    words, empty = [], found.pop("empty", {})
     for kind, count in sorted(found.items(), key=lambda item: -item[1]):
-        share = count / size
+        share = count / math.prod(shape)
         what = f"constant at {kind[1]:.6g}" if isinstance(kind, tuple) else kind
         if kind == "broken":
             words.append(f"{count} broken pixel" + "s" * (count > 1))
         else:
             words.append(f"{share:.1%} {what}" if share >= 0.001 else f"{count} pixels {what}")
-    if empty and len(stack) > 1:
+    if empty and shape[0] > 1:
         numbers = list(empty)
         many = f"{len(numbers)} frames" if len(numbers) > 5 else "frame" + "s" * (len(numbers) > 1) + " "
         words.append(many + ", ".join(map(str, numbers)) * (len(numbers) <= 5) + " empty")

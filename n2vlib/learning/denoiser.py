@@ -92,11 +92,10 @@ class Denoiser:
 
     def _predict_around_gaps(self, page, codes, tta, draws, level):
         """Denoise one (C, Y, X) page, but for its gaps, which stay as they are."""
-        if codes is None:
-            return self._predict_page(self.without_patterns(page[None])[0], tta, draws, level)
-        missing = codes != MEASURED
+        missing = None if codes is None else codes != MEASURED
         filled = self.without_patterns(fill_gaps(page, missing)[None])[0]
-        return np.where(codes == GAP, page, self._predict_page(filled, tta, draws, level, missing))
+        clean = self._predict_page(filled, tta, draws, level, missing)
+        return clean if codes is None else np.where(codes == GAP, page, clean)
 
     def stack_of(self, image, channel_axis=None):
         """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""
@@ -109,9 +108,9 @@ class Denoiser:
             )
         return stack
 
-    def without_patterns(self, stack):
+    def without_patterns(self, stack, gaps=None):
         """Return a stack (N, C, Y, X) without the lines and waves that the config names, estimated on each page."""
-        return without_patterns(stack, self.config.lines, self.config.waves)
+        return without_patterns(stack, self.config.lines, self.config.waves, gaps)
 
     def _predict_page(self, page, tta, draws, level, missing=None):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back.

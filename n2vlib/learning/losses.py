@@ -160,7 +160,7 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
     stack = denoiser.stack_of(images)
     gaps = find_gaps(stack)
-    stack = without_patterns(stack, config.lines, config.waves, gaps)
+    stack = denoiser.without_patterns(stack, gaps)
     generator = torch.Generator().manual_seed(config.seed)
     seen = [[] for _ in denoiser.mean]  # for each channel, pairs of expected variance and squared error
     levels = denoiser.levels(stack, gaps)

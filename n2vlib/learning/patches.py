@@ -98,8 +98,9 @@ def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS):
     patches = []
     for page, y, x, *turned in zip(*draws):
         patch = stack[page, :, y : y + side, x : x + side]
-        if gaps.of(page) is not None:
-            patch = np.where(gaps.of(page)[:, y : y + side, x : x + side] == MEASURED, patch, np.nan)
+        codes = gaps.of(page)
+        if codes is not None:
+            patch = np.where(codes[:, y : y + side, x : x + side] == MEASURED, patch, np.nan)
         if config.augment:
             patch = turn(patch, *kept[TURNS.index(tuple(turned)) % len(kept)])  # each of them equally often
         patches.append(patch)

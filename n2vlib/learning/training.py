@@ -189,7 +189,7 @@ def is_wide(some, std):
 
 
 def _some_images(stack, pages, gaps):
-    """Return 16 images of a stack at most, which are plenty and fit the memory, with NaN in the gaps."""
+    """Return 16 to 31 images of a stack, if it has so many, which fit the memory, with NaN in the gaps."""
     numbers = pages[:: max(1, len(pages) // 16)]
     if not any(gaps.of(n) is not None for n in numbers):
         return stack[numbers]

@@ -33,7 +33,7 @@ def noise_model_for(some):
             return None, f"{where}{report}; a noise model takes neighbours to have independent noise"
         if report.unfit:
             return None, f"{where}{report.advice}"
-    growing = [c for c in range(len(reports)) if _grows(some[:, c], reports[c])]
+    growing = [c for c in range(len(reports)) if reports[c].law.gain > 0]
     if growing:
         where = f" in channel {', '.join(map(str, growing))}" * (len(reports) > 1)
         return "poisson_gaussian", f"the noise's variance grows with the signal{where}, as photons have it"
@@ -46,8 +46,3 @@ def looked_at(some):
     top, left = (max(0, length // 2 - LARGEST_LOOK // 2) for length in some.shape[2:])
     some = some[:: -(-len(some) // 2), :, top : top + LARGEST_LOOK, left : left + LARGEST_LOOK]
     return [noise_report(some[:, c]) for c in range(some.shape[1])]
-
-
-def _grows(pages, report):
-    """Return whether the variance of the noise grows with the signal."""
-    return report.law.gain > 0

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..images.gaps import fill_gaps, find_gaps
-from ..learning.patches import SMALLEST_SIDE
+from ..learning.patches import LEAST_MEASURED, SMALLEST_SIDE
 
 MOST_CORNERS = 4096  # of one image: plenty, and a stack of many images stays in memory
 
@@ -52,13 +52,17 @@ def patch_corners(stack, patch_size, roi_threshold=0.5, scale_factor=0.25, selec
         variance = (windows.var(axis=(3, 4)) / np.maximum(spread, 1e-30)).mean(axis=0)
         limit = np.quantile(variance, roi_threshold)
         places = np.argwhere(variance <= limit if select_background else variance >= limit)
-        hidden = np.add.accumulate(np.add.accumulate(np.pad(missing[number].any(axis=0), ((1, 0), (1, 0))), 0, int), 1)
-        y, x = np.minimum(places * factor, (height - side, width - side)).T
-        gap = hidden[y + side, x + side] - hidden[y, x + side] - hidden[y + side, x] + hidden[y, x]
-        places = places[gap <= side * side / 2]  # mostly measured
-        if not len(places):
-            continue
-        places = places[:: -(-len(places) // MOST_CORNERS)] * factor
-        places = np.minimum(places, (height - side, width - side))
-        corners.append(np.column_stack([np.full(len(places), number), places]))
+        places = np.minimum(places * factor, (height - side, width - side))
+        places = places[_measured_shares(missing[number], places, side) >= LEAST_MEASURED]
+        if len(places):
+            places = places[:: -(-len(places) // MOST_CORNERS)]
+            corners.append(np.column_stack([np.full(len(places), number), places]))
     return np.concatenate(corners) if corners else None
+
+
+def _measured_shares(missing, places, side):
+    """Return of patches at places (K, 2) the share of pixels that every channel has measured; missing: (C, Y, X)."""
+    sums = np.pad(missing.any(axis=0), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)  # of all above and to the left
+    y, x = places.T
+    gap = sums[y + side, x + side] - sums[y, x + side] - sums[y + side, x] + sums[y, x]
+    return 1 - gap / side**2

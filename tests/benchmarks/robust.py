@@ -6,13 +6,11 @@ import warnings
 
 import numpy as np
 import skimage.data
-import torch
 from support import header, number, parsed, table
 
 import n2vlib
 
 MODELS = {"plain": None, "gaussian": "gaussian", "photons": "poisson_gaussian"}
-WITHIN = 0.3  # dB, of the result without the trouble
 
 
 def photograph():
@@ -158,7 +156,6 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     arguments = parsed(parser)
-    torch.set_num_threads(arguments.threads)
     dict(troubles=print_troubles, choices=print_choices)[arguments.command](arguments)
 
 
