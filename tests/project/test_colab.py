@@ -68,7 +68,7 @@ def make_environment(folder):
     venv.create(folder, with_pip=False, symlinks=True)
     packages, python = folder / "packages", folder / "bin" / "python"
     packages.mkdir()
-    missing = ("n2vlib", "__editable__", "pooch", "pywt", "pywavelets", "tifffile", "google", "__pycache__")
+    missing = ("n2vlib", "__editable__", "imagecodecs", "pooch", "pywt", "pywavelets", "tifffile", "google", "__pycache__")
     for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(site).iterdir():
             if not entry.name.lower().startswith(missing):
@@ -113,10 +113,10 @@ def test_notebook_runs_in_an_environment_like_colabs(name, repository, tmp_path)
         return done.stdout
 
     before = json.loads(run("-c", INSTALLED))
-    assert before.keys() >= COLAB and not before.keys() & {"n2vlib", "pooch", "pywavelets", "tifffile"}
+    assert before.keys() >= COLAB and not before.keys() & {"n2vlib", "imagecodecs", "pooch", "pywavelets", "tifffile"}
     run(ROOT / "tests" / "tools" / "run_notebook.py", name, "--output", "executed")
     after = json.loads(run("-c", INSTALLED))
     assert before.items() <= after.items()  # torch, numpy and all else: same version at the same place
-    assert after.keys() - before.keys() == {"n2vlib", "pooch", "pywavelets", "tifffile"}
+    assert after.keys() - before.keys() == {"n2vlib", "imagecodecs", "pooch", "pywavelets", "tifffile"}
     origin = run("-c", "import importlib.metadata as m; print(m.distribution('n2vlib').read_text('direct_url.json'))")
     assert json.loads(origin)["vcs_info"]["commit_id"] == git(repository, "rev-parse", "HEAD")
