@@ -68,7 +68,8 @@ def make_environment(folder):
     venv.create(folder, with_pip=False, symlinks=True)
     packages, python = folder / "packages", folder / "bin" / "python"
     packages.mkdir()
-    missing = ("n2vlib", "__editable__", "imagecodecs", "pooch", "pywt", "pywavelets", "tifffile", "google", "__pycache__")
+    missing = ("n2vlib", "__editable__", "google", "__pycache__")
+    missing += ("imagecodecs", "pooch", "pywt", "pywavelets", "tifffile")
     for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(site).iterdir():
             if not entry.name.lower().startswith(missing):
