@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tifffile
 
-from .stacks import layout
 from .tiff_damage import open_whole
+from .tiff_layout import layout
 from .writing import OME_DTYPES, tiff_keywords
 
 STORED = {"ImageJ", "images", "channels", "slices", "frames", "hyperstack", "axes"}  # what tifffile writes by itself
@@ -29,11 +29,11 @@ class Calibration(NamedTuple):
     channels: int = 1
 
 
-def calibration(path, axes=None):
-    """Read the Calibration of a TIFF file; axes: as for `read_stack`."""
-    with open_whole(Path(path)) as tiff:
-        shape, letters, _ = layout(tiff, axes, Path(path).name)
-        tags, resolution = tiff.pages.first.tags, {}
+def calibration(path, axes=None, series=None):
+    """Read the Calibration of a TIFF file; axes, series: as for `read_stack`."""
+    with open_whole(Path(path), believe=axes is None) as tiff:
+        found = layout(tiff, axes, Path(path).name, series)
+        tags, resolution = found.series[0].keyframe.tags, {}
         if "XResolution" in tags and "YResolution" in tags:
             pairs = [tags[name].value for name in ("XResolution", "YResolution")]
             unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
@@ -41,7 +41,7 @@ def calibration(path, axes=None):
         kind = "OME" if tiff.is_ome else "ImageJ" if tiff.is_imagej else ""
         metadata = _of_ome(tiff) if kind == "OME" else dict(tiff.imagej_metadata or {})
         metadata = {name: value for name, value in metadata.items() if name not in STORED}
-    lengths = dict(zip(letters, shape))
+    lengths = dict(zip(found.letters, found.shape))
     channels = lengths.get("C", 1)
     return Calibration({k: v for k, v in lengths.items() if k not in "CYX"}, resolution, metadata, kind, channels)
 

@@ -13,9 +13,11 @@ from tqdm.auto import tqdm
 
 from .arrays import check_values
 from .calibration import calibration, keywords_like
-from .files import TIFF, image_files, load_image, save_image
+from .files import TIFF, WRITTEN, image_files, save_image
 from .gaps import find_gaps
-from .stacks import plate_files, read_stack
+from .pictures import load_image
+from .plates import plate_files
+from .stacks import read_stack
 
 try:
     import fcntl
@@ -26,10 +28,12 @@ FORMAT = "n2vlib denoise_file 1"
 SAMPLE = 16  # images read back at the end
 
 
-def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, fast=False):
+def denoise_file(
+    denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, fast=False, series=None
+):
     """Denoise a TIFF hyperstack of any size into another one, image by image.
 
-    source, axes: as in `read_stack`. target: .tif or .tiff, with the axes, sizes, times and channel names of
+    source, axes, series: as in `read_stack`. target: .tif or .tiff, with the axes, sizes, times and channel names of
     the source; OME if that is, else for ImageJ up to 4 GB, as BigTIFF beyond. dtype: "float32", or "same" to
     round and clip to the source's dtype; both in the source's intensity units. tta, fast: as in
     `Denoiser.predict`. split_channels: one file for each channel, target_ch1.tiff, target_ch2.tiff, ...
@@ -49,7 +53,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     (2, 32, 32)
     """
     source, target = Path(source), Path(target)
-    stack, _ = read_stack(source, axes)
+    stack, _ = read_stack(source, axes, series)
     if stack.shape[1] != len(denoiser.mean):
         denoiser.predict(stack[:1])  # says what is wrong
     pixel = _pixel_type(dtype, stack.dtype)
@@ -61,7 +65,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
     check_values(stack, source.name)  # before hours of work, not in the middle
     gaps = find_gaps(stack)
 
-    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, fast))
+    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, fast, series))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(journal):
         sums = _done(journal, key, parts)
@@ -71,7 +75,7 @@ def denoise_file(denoiser, source, target, axes=None, dtype="float32", tta=False
                 part.unlink(missing_ok=True)
         _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
         if not sums:
-            known = None if source.is_dir() else calibration(source, axes)
+            known = None if source.is_dir() else calibration(source, axes, series)
             _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
         _predict_images(denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, fast=fast), sums)
@@ -100,7 +104,8 @@ def denoise_folder(denoiser, source, target, tta=False, fast=False):
     """
     source, target = Path(source), Path(target)
     files = image_files(source)
-    names = {file: file.name if file.suffix.lower() in TIFF else f"{file.stem}.png" for file in files}
+    kinds = {file: ".tif" if file.suffix.lower() in TIFF else ".png" for file in files}
+    names = {file: file.name if file.suffix.lower() in WRITTEN else file.stem + kinds[file] for file in files}
     twice = [file.name for file in files if list(names.values()).count(names[file]) > 1]
     if twice or target.resolve() == source.resolve():
         reason = f"{' and '.join(twice)} would become one file" if twice else "the target is the source itself"
@@ -109,7 +114,7 @@ def denoise_folder(denoiser, source, target, tta=False, fast=False):
     for file in files:
         path = target / names[file]
         try:
-            if file.suffix.lower() in TIFF:
+            if kinds[file] == ".tif":
                 written.append(denoise_file(denoiser, file, path, tta=tta, fast=fast))
                 continue
             colours = -1 if len(denoiser.mean) == 3 else None
@@ -137,7 +142,7 @@ def _check_target(source, target, written):
     """Raise ValueError for a target that is no TIFF file, or that would overwrite the source."""
     if target.is_dir():
         raise ValueError(f"the target {target.name} is a folder: choose a file name that ends in .tif or .tiff")
-    if target.suffix.lower() not in (".tif", ".tiff"):
+    if target.suffix.lower() not in WRITTEN:
         raise ValueError(f"the target {target.name} will be a TIFF file: choose a name that ends in .tif or .tiff")
     into_plate = source.is_dir() and target.parent.resolve() == source.resolve()
     if into_plate or any(path.exists() and path.samefile(source) for path in written):
@@ -180,7 +185,7 @@ def _key(denoiser, source, settings):
     """Return a number, in hexadecimal, that only the same model, source and settings have."""
     content = denoiser.content()
     model = [content[name] for name in ("config", "mean", "std", "noise", "leak")]
-    files = plate_files(source) if source.is_dir() else [source]
+    files = plate_files(source)[0] if source.is_dir() else [source]
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     digest = hashlib.sha256(repr((FORMAT, settings, model, stats)).encode())
     for name, tensor in content["weights"].items():

@@ -7,50 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
-import skimage.data
-import skimage.io
 import tifffile
 
 from .arrays import as_array, check_values, to_stack
 from .calibration import calibration, keywords_like
-from .stacks import plate_files, read_stack
+from .other_formats import refuse_other_formats
+from .pictures import load_image
+from .plates import plate_files
+from .stacks import read_stack
+from .tiff_damage import is_tiff
 from .writing import written_beside
 
-SHIPPED = ("astronaut", "brick", "camera", "coins", "grass", "gravel", "moon", "page", "text")  # with scikit-image
-TIFF = (".tif", ".tiff")
+WRITTEN = (".tif", ".tiff")
+TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi")  # TIFF files whatever their makers call them
 SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
-
-
-def load_image(source, channel_axis=None):
-    """Read one image: the name of a picture that ships in scikit-image, or the path of an image file.
-
-    source: "camera", "coins", "moon", ... or a TIFF, PNG or JPEG file. Colour photographs become
-    grey unless channel_axis names their channels. Returns an array as stored (no rescaling), or
-    float32 in 0..255 where colours were averaged.
-    Raises FileNotFoundError for neither, ValueError for a file that cannot be read.
-
-    >>> load_image("astronaut").shape, load_image("astronaut", channel_axis=-1).shape
-    ((512, 512), (512, 512, 3))
-    """
-    path = Path(source)
-    if path.is_file():
-        try:
-            reader = tifffile if path.suffix.lower() in TIFF else skimage.io
-            image = reader.imread(path)
-        except Exception as error:  # each reader has its own kinds of failure: one sentence for all
-            reason = str(error).split("\n")[0]
-            raise ValueError(
-                f"{path} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG?"
-            ) from error
-    elif str(source) in SHIPPED:
-        image = getattr(skimage.data, str(source))()
-    else:
-        raise FileNotFoundError(
-            f"no image {str(source)!r}: give the path of a file, or the name of one of scikit-image's (camera, coins)"
-        )
-    if channel_axis is None and image.ndim == 3 and image.shape[-1] in (3, 4):
-        image = image[..., :3].mean(axis=-1).astype(np.float32)
-    return image
 
 
 def save_image(path, image, like=None, axes=None):
@@ -73,7 +43,7 @@ def save_image(path, image, like=None, axes=None):
     suffix = path.suffix.lower()
     if suffix == ".png":
         content = _as_png(image, image if like is None else as_array(like, "like"))
-    elif suffix in TIFF:
+    elif suffix in WRITTEN:
         content = _as_tiff(image, like, axes)
     else:
         raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")
@@ -103,7 +73,7 @@ def _as_tiff(image, like, axes):
     image = image.astype(np.float32) if image.dtype == np.float64 else image
     if like is not None and not isinstance(like, (str, Path)):
         raise ValueError(f"like is a {type(like).__name__}: for a TIFF file give the path of the file it comes from")
-    known = calibration(like, axes) if like is not None and Path(like).suffix.lower() in TIFF else None
+    known = calibration(like, axes) if like is not None and is_tiff(like) else None
     one = known is not None and math.prod(known.lengths.values()) == 1
     stack = to_stack(image[None] if one and image.ndim == 3 else image)  # of one image the channels come first
     if known is not None and math.prod(known.lengths.values()) != len(stack):
@@ -145,10 +115,11 @@ def read_images(source, axes=None):
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}: check the path")
     files, stacks = [path], []
-    if path.is_dir() and not plate_files(path):
+    refuse_other_formats(path)
+    if path.is_dir() and not plate_files(path)[0]:
         files = image_files(path)
     for file in files:
-        is_stack = file.is_dir() or file.suffix.lower() in TIFF
+        is_stack = file.is_dir() or is_tiff(file)
         stack = read_stack(file, axes)[0] if is_stack else to_stack(load_image(file))
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(

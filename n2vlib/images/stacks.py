@@ -1,31 +1,27 @@
 """Hyperstacks on disk: seen as (N, C, Y, X) without loading them into memory."""
 
-import itertools
 import math
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from .other_formats import refuse_other_formats
+from .plates import read_names
 from .tiff_damage import open_whole, unreadable
-
-# How the Opera Phenix microscope of the JUMP plates names its files: row, column, field, plane; channel; times.
-PHENIX = re.compile(r"(r\d+c\d+f\d+p\d+)-ch(\d+)(\w*)\.tiff?", re.IGNORECASE)
-FEW = 5  # pages of unknown meaning, up to this many, may as well be the channels of one image
-SOURCES = {"imagej": "ImageJ", "ome": "OME"}  # as tifffile and as users call them
-RGB_LIKE = (2, 5, 6, 8)  # photometric interpretations: RGB, CMYK, YCbCr, CIELab
+from .tiff_layout import layout
 
 
-def read_stack(path, axes=None):
+def read_stack(path, axes=None, series=None):
     """Open a TIFF hyperstack, or a plate's folder of single-channel files, as a stack (N, C, Y, X).
 
-    path: ImageJ, OME or plain TIFF, or a folder of r01c01f01p01-ch1....tiff (Opera Phenix). axes: one
-    letter for each dimension of the file, with Y, X and perhaps C; all others (T, Z, S, ...) are
-    counted as images, in the file's order; those of length one, which ImageJ leaves out, may be named.
-    None: as the file says.
+    path: ImageJ, OME, NDTiff or plain TIFF, or a folder of r01c01f01p01-ch1....tiff (Opera Phenix) or
+    ..._s1_w1.tif (MetaXpress). axes: one letter for each dimension of the file, with Y, X and perhaps C; all others
+    (T, Z, S, ...) are counted as images, in the file's order; those of length one, which ImageJ leaves out, may be
+    named; lengths split pages of which the file knows but the number: "T4CYX". None: as the file says. series: the
+    number of one of several images in the file; None: the image itself, not thumbnails and overviews beside it.
     Returns (stack, axes): a read-only memory map (N, C, Y, X) in the file's dtype and intensity units,
     in a temporary file if the data is compressed or scattered; and the axes that were assumed, with
     their source, as in "TCYX (ImageJ)".
@@ -44,69 +40,20 @@ def read_stack(path, axes=None):
             raise ValueError(
                 f"axes={axes!r} is for files, and {path.name} is a folder: its names tell images and channels"
             )
-        return _read_plate(path)
+        refuse_other_formats(path)
+        plate = read_names(path)
+        return _gathered(plate), f"SCYX ({plate.kind})"
     if not path.is_file():
         raise FileNotFoundError(f"no file or folder {path}: check the path")
-    with open_whole(path) as tiff:
-        shape, letters, source = layout(tiff, axes, path.name)
-        return _as_stack(tiff, path, shape, letters), f"{letters} ({source})"
+    refuse_other_formats(path)
+    with open_whole(path, believe=axes is None) as tiff:
+        found = layout(tiff, axes, path.name, series)
+        return _as_stack(path, found), f"{found.letters} ({found.source})"
 
 
-def layout(tiff, axes, name):
-    """Return shape and axes letters of the images in a file, and who says so."""
-    first, page = tiff.series[0], tiff.pages.first
-    kinds = {(series.shape, str(series.dtype), series.axes) for series in tiff.series}
-    if len(kinds) > 1:
-        listed = " and ".join(f"{shape} {dtype}" for shape, dtype, _ in sorted(kinds)[:2])
-        raise ValueError(
-            f"{name} holds {len(kinds)} kinds of images ({listed}): save those to be denoised in a file of their own"
-        )
-    if first.dtype.kind not in "buif":
-        raise ValueError(f"{name} has dtype {first.dtype}: only real numbers can be denoised, save e.g. the magnitude")
-    shape, letters = first.shape, first.axes
-    if len(tiff.series) > 1:  # written one by one: images, unless nothing at all is known about the axes
-        shape, letters = (len(tiff.series), *shape), ("Q" if set(letters) <= set("IQYX") else "S") + letters
-    if axes is not None:
-        return *_checked(axes, shape, letters, name), "as given"
-    if page.photometric in RGB_LIKE or (page.samplesperpixel > 1 and "S" in letters):
-        raise ValueError(
-            f"{name} is a colour photograph (RGB), not a stack, its axes are {letters}: read it with load_image, "
-            "or pass axes= with C if its colours are channels"
-        )
-    kept = [(n, letter) for n, letter in zip(shape, letters) if n > 1 or letter in "CYX"]
-    shape, letters = tuple(n for n, _ in kept), "".join(letter for _, letter in kept)
-    return shape, *_known(shape, letters, SOURCES.get(first.kind, "from the file"), name)
-
-
-def _checked(axes, shape, known, name):
-    """Return shape and axes as a user gave them, in capitals; raise ValueError if they don't fit.
-
-    ImageJ leaves out axes of length one, so "TCYX" fits the single image of a file that knows "CYX" as well.
-    """
-    letters = str(axes).upper()
-    if len(letters) > len(known) and "".join(axis for axis in letters if axis in known) == known:
-        shape = tuple(dict(zip(known, shape)).get(axis, 1) for axis in letters)
-    if len(letters) != len(shape) or len(set(letters)) != len(letters) or not {"Y", "X"} <= set(letters):
-        raise ValueError(
-            f"axes={axes!r} does not fit {name} of shape {shape}: give {len(shape)} different letters, "
-            "with Y and X, and C for channels"
-        )
-    return shape, letters
-
-
-def _known(shape, letters, source, name):
-    """Return the letters and their source, with what has to be assumed if the file doesn't say; or raise ValueError."""
-    if {"Y", "X"} <= set(letters) and not set(letters) & set("IQ") and len(set(letters)) == len(letters):
-        return letters, source
-    if letters.endswith("YX") and len(shape) == 3 and shape[0] > FEW:
-        return "SYX", f"assumed: {shape[0]} images of one channel"
-    examples = {2: "axes='YX'", 3: "axes='CYX' for channels, axes='TYX' for images", 4: "axes='TCYX'"}
-    example = examples.get(len(shape), "axes='TZCYX'")
-    raise ValueError(f"{name} does not say what its shape {shape} means: pass axes=, for example {example}")
-
-
-def _as_stack(tiff, path, shape, letters):
+def _as_stack(path, found):
     """Return the images of a file as a read-only memory map (N, C, Y, X), of the file itself if possible."""
+    shape, letters = found.shape, found.letters
     if "C" not in letters:
         shape, letters = (*shape, 1), letters + "C"
     order = [letters.index(axis) for axis in (*(axis for axis in letters if axis not in "CYX"), *"CYX")]
@@ -115,15 +62,15 @@ def _as_stack(tiff, path, shape, letters):
     # Axes that are neighbours in the file become one without copying, those of length 1 anywhere.
     longer = "".join(axis for axis, length in zip(letters, shape) if length > 1)
     neighbours = "".join(axis for axis in longer if axis not in "CYX") in longer
-    first = tiff.series[0]
-    if len(tiff.series) == 1 and first.dataoffset is not None and neighbours:
-        return _mapped(tiff, first, path, shape).transpose(order).reshape(stack_shape)
+    first = found.series[0]
+    if len(found.series) == 1 and _in_one_piece(first) and neighbours:
+        return _mapped(first, path, shape).transpose(order).reshape(stack_shape)
     stack = _temporary(ordered, first.dtype)
     in_file_order = stack.transpose(np.argsort(order))
     page_shape = next(shape[i:] for i in range(len(shape) + 1) if math.prod(shape[i:]) == first.pages[0].size)
     places = np.ndindex(shape[: len(shape) - len(page_shape)])
     try:
-        for place, page in zip(places, _pages(tiff, path), strict=True):
+        for place, page in zip(places, _pages(found.series, path), strict=True):
             in_file_order[place] = page.reshape(page_shape)
     except Exception as error:  # each compression has its own kind of failure
         raise unreadable(path, error) from error
@@ -131,19 +78,25 @@ def _as_stack(tiff, path, shape, letters):
     return stack.reshape(stack_shape)
 
 
-def _mapped(tiff, series, path, shape):
+def _in_one_piece(series):
+    """Tell whether the data of a series lies in one piece in the file that was opened."""
+    return series.dataoffset is not None and not series.is_multifile
+
+
+def _mapped(series, path, shape):
     """Return a series whose data is in one piece as a read-only memory map of the file."""
-    return np.memmap(path, series.dtype.newbyteorder(tiff.byteorder), "r", series.dataoffset, shape)
+    dtype = series.dtype.newbyteorder(series.keyframe.parent.byteorder)
+    return np.memmap(path, dtype, "r", series.dataoffset, shape)
 
 
-def _pages(tiff, path):
-    """Yield the pages of a file one after the other, as arrays."""
-    for series in tiff.series:
-        if series.dataoffset is None:
-            yield from (page.asarray() for page in series.pages)
-        else:  # tifffile may know but the first of its pages
-            page = series.pages[0]
-            yield from _mapped(tiff, series, path, (series.size // page.size, *page.shape))
+def _pages(series, path):
+    """Yield the pages of several series one after the other, as arrays."""
+    for one in series:
+        if _in_one_piece(one):  # tifffile may know but the first of its pages
+            page = one.pages[0]
+            yield from _mapped(one, path, (one.size // page.size, *page.shape))
+        else:
+            yield from (page.asarray() for page in one.pages)
 
 
 def _temporary(shape, dtype):
@@ -164,40 +117,12 @@ def _temporary(shape, dtype):
         return np.memmap(file, dtype.newbyteorder("="), "r+", shape=tuple(shape))
 
 
-def plate_files(folder):
-    """Return those files of a folder, sorted, that are named like a plate's."""
-    return [file for file in sorted(folder.iterdir()) if PHENIX.fullmatch(file.name)]
-
-
-def _read_plate(folder):
-    """Return the single-channel files of a folder as a stack (N, C, Y, X): images by name, channels by number."""
-    files = {}
-    for file in plate_files(folder):
-        position, channel, times = PHENIX.fullmatch(file.name).groups()
-        key = tuple(int(number) for number in re.findall(r"\d+", position + times)), int(channel)
-        if key in files:
-            raise ValueError(f"{folder.name} has both {files[key].name} and {file.name}: remove one of the two")
-        files[key] = file
-    if not files:
-        raise FileNotFoundError(
-            f"folder {folder} has no file named like r01c01f01p01-ch1sk1fk1fl1.tiff (Opera Phenix): check the path"
-        )
-    images, channels = (sorted(set(part)) for part in zip(*files))
-    for image, channel in itertools.product(images, channels):
-        if (image, channel) not in files:
-            other = next(file for key, file in files.items() if key[0] == image)
-            raise ValueError(
-                f"{folder.name} has {other.name}, but no channel {channel} of that image: "
-                "add the missing file, or remove the others of the image"
-            )
-    return _gathered([files[key] for key in sorted(files)], len(images), len(channels)), "SCYX (Opera Phenix)"
-
-
-def _gathered(files, images, channels):
+def _gathered(plate):
     """Copy single-channel files, all channels of an image after each other, into a stack (N, C, Y, X)."""
+    files = plate.files
     first, _ = read_stack(files[0])
-    stack = _temporary((images, channels, *first.shape[2:]), first.dtype)
-    for place, file in zip(np.ndindex(images, channels), files):
+    stack = _temporary((plate.images, plate.channels, *first.shape[2:]), first.dtype)
+    for place, file in zip(np.ndindex(plate.images, plate.channels), files):
         page, _ = read_stack(file)
         if page.shape != (1, 1, *stack.shape[2:]) or page.dtype.newbyteorder("=") != stack.dtype:
             raise ValueError(

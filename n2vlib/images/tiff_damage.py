@@ -1,8 +1,11 @@
 """Is a TIFF file whole? Damage that its reader would pass over in silence, or meet only hours later."""
 
 import contextlib
+import logging
 import math
+import re
 import struct
+from pathlib import PurePosixPath
 
 import numpy as np
 import tifffile
@@ -11,27 +14,75 @@ import tifffile
 TYPE_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0])
 
 
-def open_whole(path):
+def is_tiff(path):
+    """Tell by its first bytes whether a file is TIFF or BigTIFF, whatever its name."""
+    with open(path, "rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_whole(path, believe=True):
     """Open a TIFF file after checking that all it refers to is there.
 
+    believe: if False, metadata that contradict the pages are left aside, and the pages speak for themselves.
     Returns a tifffile.TiffFile, to be closed by the caller.
-    Raises ValueError for a file that is no TIFF, is cut off anywhere, or contradicts itself.
+    Raises ValueError for a file that is no TIFF, is cut off anywhere, lacks a file beside it, or contradicts itself.
     """
     directories = count_directories(path)
-    try:
-        with contextlib.ExitStack() as files:
-            tiff = files.enter_context(tifffile.TiffFile(path))
-            missing, found = _missing_bytes(tiff), sum(_directories_of(series) for series in tiff.series)
-            files.pop_all()  # stays open
-    except Exception as error:  # damage has its own kind of failure at every byte: one sentence for all
-        raise unreadable(path, error) from error
-    problem = _contradiction(tiff, directories, found)
-    if missing > 0:
-        problem = f"is cut off, at least {missing} bytes are missing: copy or download it again"
+    tiff, problem = _opened(path, directories)
+    if problem and not believe and tiff.series[0].kind != "ome":
+        tiff.close()
+        tiff, problem = _opened(path, directories, is_imagej=False, is_ome=False, is_shaped=False)
     if problem:
         tiff.close()
         raise ValueError(f"{path.name} {problem}")
     return tiff
+
+
+def _opened(path, directories, **formats):
+    """Open a TIFF file; return it, and what is wrong with it, if anything."""
+    try:
+        with contextlib.ExitStack() as files, _quiet_tifffile():
+            tiff = files.enter_context(tifffile.TiffFile(path, omexml=_companion(path), **formats))
+            lacking = _files_not_there(tiff, path)
+            missing = 0 if lacking else _missing_bytes(tiff)
+            found = sum(_directories_of(series) for series in tiff.series)
+            files.pop_all()  # stays open
+    except Exception as error:  # damage has its own kind of failure at every byte: one sentence for all
+        raise unreadable(path, error) from error
+    if lacking:
+        return tiff, f"is one of several files of an image, and {lacking} is not beside it: put it there"
+    if missing > 0:
+        return tiff, f"is cut off, at least {missing} bytes are missing: copy or download it again"
+    return tiff, _contradiction(tiff, directories, found)
+
+
+@contextlib.contextmanager
+def _quiet_tifffile():
+    """Keep from the screen what tifffile logs of damage and doubts: what matters of it is said here in one sentence."""
+    logger = logging.getLogger("tifffile")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _companion(path):
+    """Return what the companion of an OME file says, if the file names one that keeps its metadata; else None."""
+    with tifffile.TiffFile(path) as tiff:
+        named = tiff.is_ome and re.search(r'<(?:\w+:)?BinaryOnly[^>]*MetadataFile="([^"]+)"', tiff.ome_metadata)
+    companion = named and path.with_name(PurePosixPath(named[1].replace("\\", "/")).name)
+    return companion.read_text(encoding="utf-8") if companion and companion.is_file() else None
+
+
+def _files_not_there(tiff, path):
+    """Return the names of those files that an OME file says it is one of, and that are not beside it."""
+    if not tiff.is_ome:
+        return ""
+    named = re.findall(r'\b(?:FileName|MetadataFile)="([^"]+)"', tiff.ome_metadata)
+    absent = [name for name in dict.fromkeys(named) if not path.with_name(PurePosixPath(name).name).exists()]
+    multifile = len(set(named)) > 1 or "BinaryOnly" in tiff.ome_metadata
+    return ", ".join(absent[:3]) if multifile else ""  # one name may be what the file was called before
 
 
 def unreadable(path, error):
@@ -108,23 +159,25 @@ def _missing_bytes(tiff):
 
 
 def _directories_of(series):
-    """Return how many directories the images of a series should have."""
-    return 1 if series.is_truncated else series.size // series.pages[0].size
+    """Return how many directories the images of a series should have, with those of smaller copies in a pyramid."""
+    copies = [level for level in series.levels[1:] if len(level.pages[0].treeindex) == 1]  # the others hang on these
+    return sum(1 if one.is_truncated else one.size // one.pages[0].size for one in (series, *copies))
 
 
 def _contradiction(tiff, directories, found):
     """Say what is wrong with the number of pages; None if directories, axes and metadata agree."""
     first, metadata = tiff.series[0], tiff.imagej_metadata
+    again = "pass the right axes=, or save it again with them"
     given_up = first.kind in ("uniform", "generic")  # so tifffile calls the pages whose metadata do not fit
     if tiff.is_imagej and (given_up or first.kind == "imagej"):
         product = math.prod(metadata.get(name, 1) for name in ("channels", "slices", "frames"))
         images = metadata.get("images", product)
         if images not in (product, found):
-            return f"contradicts itself, it names {images} images and has axes for {product}: save it again in ImageJ"
+            return f"contradicts itself, it names {images} images and has axes for {product}: {again}"
         if given_up and directories == 1:  # ImageJ may write one page for the images of all pages
-            return f"is cut off, it should hold {images} images: copy or download it again"
+            return f"is cut off, it should hold {images} images: copy it again, or pass axes='YX' for the one it has"
     if given_up and (tiff.is_imagej or tiff.is_ome or tiff.is_shaped):
-        return f"contradicts itself, its metadata do not fit its {directories} pages: save it again with the right axes"
+        return f"contradicts itself, its metadata do not fit its {directories} pages: {again}"
     if found != directories and not first.is_multifile:
-        return f"has {directories} pages, but its axes ({first.kind}) make {found}: save it again with the right axes"
+        return f"has {directories} pages, but its axes ({first.kind}) make {found}: {again}"
     return None

@@ -134,6 +134,8 @@ def print_choices(arguments):
     header(f"{arguments.steps} steps; PSNR in dB", arguments)
     rows = []
     for name, clean, noisy in choices():
+        if arguments.cases and name not in arguments.cases:
+            continue
         everywhere = np.ones(clean.shape, bool)
         each = {}
         for model in MODELS:
@@ -153,6 +155,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=("troubles", "choices"))
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--cases", nargs="+", help="of `choices`: only these images")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     arguments = parsed(parser)

@@ -20,7 +20,8 @@ LOCK = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().s
 ROOMS = "images noise learning datasets show two_stage".split()
 # So do the files of a room.
 FILES = {
-    "images": "arrays hot_pixels gaps writing tiff_damage stacks calibration files file_to_file",
+    "images": "arrays hot_pixels gaps writing tiff_damage colours tiff_layout other_formats plates stacks "
+    "calibration pictures files file_to_file",
     "noise": "validity models covariance waves lines spectrum masks pages law report choice",
     "learning": "metrics device optimizers allowed_values masking config network patches "
     "model_files denoiser losses training",
