@@ -46,8 +46,14 @@ def to_stack(image, channel_axis=None):
         return image[None] if image.ndim == 3 else image
     looks_rgb = image.ndim in (3, 4) and image.shape[-1] in (3, 4) and min(image.shape[-3:-1]) > 4
     if looks_rgb:
+        alpha = ", and image[..., :3] if the fourth is its transparency" if image.shape[-1] == 4 else ""
         raise ValueError(
-            f"an image of shape {image.shape} looks like a colour photograph (Y, X, channels): pass channel_axis=-1"
+            f"an image of shape {image.shape} looks like a colour photograph (Y, X, channels): "
+            f"pass channel_axis=-1{alpha}"
+        )
+    if image.ndim in (3, 4) and image.shape[-1] == 1 and min(image.shape[-3:-1]) > 1:
+        raise ValueError(
+            f"an image of shape {image.shape} has one channel, stored last: pass channel_axis=-1, or image[..., 0]"
         )
     if image.ndim not in (2, 3, 4):
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import tifffile
 from .arrays import as_array, check_values, to_stack
 from .calibration import calibration, keywords_like
 from .other_formats import refuse_other_formats
-from .pictures import load_image
+from .pictures import is_photograph, load_image
 from .plates import plate_files
 from .stacks import read_stack
 from .tiff_damage import is_tiff
@@ -21,6 +22,7 @@ from .writing import written_beside
 WRITTEN = (".tif", ".tiff")
 TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi")  # TIFF files whatever their makers call them
 SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
+FAR_BRIGHTER = 5  # times, from which files of one folder are asked about
 
 
 def save_image(path, image, like=None, axes=None):
@@ -93,24 +95,37 @@ def image_files(folder):
 
 
 class Images(NamedTuple):
-    """Images as a stack (N, C, Y, X), what they looked like before, and the name and number of images of each file."""
+    """Images as a stack (N, C, Y, X), what they looked like before, and each file's name, number, and source.
+
+    files: of each that can be written the name, the number of images, and the TIFF file that they are from, or None.
+    channel_axis: where they had their channels, as in `to_stack`.
+    """
 
     stack: np.ndarray
     like: np.ndarray
     files: list
+    channel_axis: int | None = None
+
+    def again_as_stack(self, image):
+        """Return an image that looks like `like` as a stack (N, C, Y, X)."""
+        if self.channel_axis is None:
+            return image.reshape(self.stack.shape)
+        return to_stack(image, self.channel_axis)
 
 
-def read_images(source, axes=None):
+def read_images(source, axes=None, channel_axis=None):
     """Read an array, an image file (TIFF, PNG, JPEG), or all such files of a folder as one stack.
 
     Intensities stay as they are. axes: of TIFF files, see `read_stack`. Other files of a folder are left alone.
+    channel_axis: of an array, as in `to_stack`; of colour photographs, which become grey without it: see `load_image`.
+    A warning asks about files of a folder that differ greatly in brightness.
     Returns Images. Raises FileNotFoundError for a path or folder without images, ValueError for files of
     different shapes, and what `read_stack`, `load_image` and `to_stack` raise.
     """
     if not isinstance(source, (str, Path)):
-        stack = to_stack(source)
+        stack = to_stack(source, channel_axis)
         check_values(stack)
-        return Images(stack, np.asanyarray(source), [("denoised", len(stack))])
+        return Images(stack, np.asanyarray(source), [("denoised", len(stack), None)], channel_axis)
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}: check the path")
@@ -119,8 +134,7 @@ def read_images(source, axes=None):
     if path.is_dir() and not plate_files(path)[0]:
         files = image_files(path)
     for file in files:
-        is_stack = file.is_dir() or is_tiff(file)
-        stack = read_stack(file, axes)[0] if is_stack else to_stack(load_image(file))
+        stack = _read_as_stack(file, axes, channel_axis)
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(
                 f"{file.name} has (channels, Y, X) = {stack.shape[1:]} and {files[0].name} has {stacks[0].shape[1:]}: "
@@ -128,7 +142,42 @@ def read_images(source, axes=None):
             )
         check_values(stack, file.name)
         stacks.append(stack)
+    _ask_about_brightness(files, stacks)
     stack = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
     like = stack if stack.shape[1] > 1 else stack[:, 0]
     like = like[0] if not path.is_dir() and len(stack) == 1 else like
-    return Images(stack, like, [(f"{file.stem}_denoised", len(part)) for file, part in zip(files, stacks)])
+    channel_axis = channel_axis if stack.shape[1] > 1 else None
+    like = like if channel_axis is None else np.moveaxis(like, -3, channel_axis)
+    sources = [file if _holds_a_stack(file, axes) and file.is_file() else None for file in files]
+    written = [(f"{file.stem}_denoised", len(part), source) for file, part, source in zip(files, stacks, sources)]
+    return Images(stack, like, written, channel_axis)
+
+
+def _read_as_stack(file, axes, channel_axis):
+    """Return the images of one file or plate (N, C, Y, X); with channel_axis the colours of a photograph are C."""
+    if _holds_a_stack(file, axes):
+        return read_stack(file, axes)[0]
+    if channel_axis is None:
+        return to_stack(load_image(file))
+    image = load_image(file, channel_axis=-1)
+    return to_stack(image, -1 if image.ndim > 2 else None)
+
+
+def _holds_a_stack(file, axes):
+    """Tell whether a file is a plate's folder, or a TIFF file but of a photograph in colour."""
+    return file.is_dir() or (is_tiff(file) and (axes is not None or not is_photograph(file)))
+
+
+def _ask_about_brightness(files, stacks):
+    """Warn if files of a folder, which are taken for images of one kind, differ greatly in what is bright in them."""
+    if len(stacks) < 2:
+        return
+    levels = [float(np.nanquantile(stack[:, :, ::4, ::4], 0.9)) for stack in stacks]
+    darkest, brightest = int(np.argmin(levels)), int(np.argmax(levels))
+    if levels[brightest] > FAR_BRIGHTER * levels[darkest] > 0:
+        warnings.warn(
+            f"{files[brightest].name} is {levels[brightest] / levels[darkest]:.0f} times as bright as "
+            f"{files[darkest].name}: are they channels of one image, or of different exposures? They are taken for "
+            "images of one kind; if they are not, put them in folders of their own",
+            stacklevel=4,
+        )

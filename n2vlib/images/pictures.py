@@ -43,6 +43,12 @@ def load_image(source, channel_axis=None, series=None):
     return grey_or_channels(image, channel_axis) if image.ndim == 3 else image
 
 
+def is_photograph(path):
+    """Tell whether the image in a TIFF file is a photograph in colour."""
+    with open_whole(path) as tiff:
+        return stored(tiff, None, path.name).colours > 1
+
+
 def _from_tiff(path, channel_axis, series):
     """Return the image or stack of a TIFF file, colours and channels treated as `load_image` says."""
     with open_whole(path) as tiff:
@@ -87,7 +93,7 @@ def _pixels(path, picture):
     """Return the pixels of an opened file, (Y, X) or (Y, X, S), and how many samples are colours, None if unknown."""
     if picture.mode == "P":
         numbers, palette = np.asarray(picture), np.reshape(picture.getpalette(), (-1, 3)).astype(np.uint8)
-        ramp = is_ramp(palette[: numbers.max() + 1]) and "transparency" not in picture.info
+        ramp = is_ramp(palette[: int(numbers.max()) + 1]) and "transparency" not in picture.info
         return (numbers, 0) if ramp else (np.asarray(picture.convert("RGBA")), 3)
     if picture.format == "PNG" and path.read_bytes()[PNG_BITS] == 16:  # of which Pillow keeps 8 in colour
         image = imagecodecs.png_decode(path.read_bytes())

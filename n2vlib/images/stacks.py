@@ -96,7 +96,20 @@ def _pages(series, path):
             page = one.pages[0]
             yield from _mapped(one, path, (one.size // page.size, *page.shape))
         else:
-            yield from (page.asarray() for page in one.pages)
+            yield from map(_decoded, one.pages)
+
+
+def _decoded(page):
+    """Return a page as an array; of an image in several files, of which only the first is open, it opens the page's."""
+    file = page.parent.filehandle
+    was_closed = file.closed
+    if was_closed:
+        file.open()
+    try:
+        return page.asarray()
+    finally:
+        if was_closed:
+            file.close()
 
 
 def _temporary(shape, dtype):

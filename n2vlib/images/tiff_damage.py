@@ -29,7 +29,7 @@ def open_whole(path, believe=True):
     """
     directories = count_directories(path)
     tiff, problem = _opened(path, directories)
-    if problem and not believe and tiff.series[0].kind != "ome":
+    if problem and not believe:
         tiff.close()
         tiff, problem = _opened(path, directories, is_imagej=False, is_ome=False, is_shaped=False)
     if problem:
@@ -50,7 +50,10 @@ def _opened(path, directories, **formats):
     except Exception as error:  # damage has its own kind of failure at every byte: one sentence for all
         raise unreadable(path, error) from error
     if lacking:
-        return tiff, f"is one of several files of an image, and {lacking} is not beside it: put it there"
+        return (
+            tiff,
+            f"is one of several files of an image, and {lacking} is not beside it: put it there, or pass axes= of this",
+        )
     if missing > 0:
         return tiff, f"is cut off, at least {missing} bytes are missing: copy or download it again"
     return tiff, _contradiction(tiff, directories, found)

@@ -96,7 +96,7 @@ def _meant(tiff, series, name):
     kinds = {(one.shape, str(one.dtype), one.axes): number for number, one in reversed([*enumerate(meant)])}
     if len(kinds) > 1:
         numbers = {tiff.series.index(meant[n]): kind for kind, n in kinds.items()}
-        listed = " and ".join(f"{number}: {shape} {dtype}" for number, (shape, dtype, _) in numbers.items())
+        listed = " and ".join(f"{number}: {shape} {dtype}" for number, (shape, dtype, _) in sorted(numbers.items()))
         raise ValueError(
             f"{name} holds {len(kinds)} kinds of images ({listed}): name one by its number, series=0, "
             "or save those to be denoised in a file of their own"
@@ -156,17 +156,17 @@ def _checked(axes, shape, known, name):
     ImageJ leaves out axes of length one, so "TCYX" fits the single image of a file that knows "CYX" as well. Lengths
     after the letters ("T4CYX") say how pages of which the file knows but the number are to be counted.
     """
-    named = re.findall(r"([A-Z])(\d*)", str(axes).upper())
+    named, stored = re.findall(r"([A-Z])(\d*)", str(axes).upper()), shape
     letters = "".join(letter for letter, _ in named)
     if any(length for _, length in named):
-        shape = _split(named, shape, known) or shape
+        shape = _split(named, shape, known)
     elif len(letters) > len(known) and "".join(axis for axis in letters if axis in known) == known:
         shape = tuple(dict(zip(known, shape)).get(axis, 1) for axis in letters)
     written = "".join(letter + length for letter, length in named) == str(axes).upper()
-    fits = len(letters) == len(shape) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters)
+    fits = shape and len(letters) == len(shape) and len(set(letters)) == len(letters) and {"Y", "X"} <= set(letters)
     if not fits or not written:
         raise ValueError(
-            f"axes={axes!r} does not fit {name} of shape {shape}: give {len(shape)} different letters, with Y and X, "
+            f"axes={axes!r} does not fit {name} of shape {stored}: give {len(stored)} different letters, with Y and X, "
             "and C for channels; lengths, as in axes='T4CYX', split pages of which it knows but the number"
         )
     return dict(shape=shape, letters=letters)

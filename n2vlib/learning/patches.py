@@ -12,6 +12,7 @@ SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predic
 NO_GAPS = Gaps({})
 MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
 LEAST_MEASURED = 0.5
+OPAQUE = (1, 255, 65535)  # transparency of an image that has none, as files store it
 
 
 def split_images(count, share=0.2, seed=0):
@@ -70,6 +71,8 @@ def refuse_constant(channel, channels, value):
     """Raise the ValueError for a channel without any content."""
     others = [c for c in range(channels) if c != channel]
     rest = f"; leave it out, as in image[:, {others}]" if others else ""
+    if (channel, channels) == (3, 4) and value in OPAQUE:
+        rest = ", as the transparency of a colour photograph is; leave it out, as in image[..., :3]"
     raise ValueError(f"channel {channel} is constant, every pixel is {value}: there is nothing to learn in it{rest}")
 
 

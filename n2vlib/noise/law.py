@@ -86,7 +86,8 @@ def law_of_pages(some, size=11, share=10):
     if min(pages.shape[1:]) < 2 * SMALLEST_PATCH:
         size = "x".join(map(str, pages.shape[1:]))
         raise ValueError(
-            f"an image of {size} pixels is too small to measure its noise: each side needs {2 * SMALLEST_PATCH}"
+            f"an image of {size} pixels is too small to measure its noise: each side needs {2 * SMALLEST_PATCH}; plain "
+            "Noise2Void needs no measurement (train, or run_two_stage with run_stage2=False)"
         )
     patch = int(np.clip(min(pages.shape[1:]) // 2, SMALLEST_PATCH, PATCH))
     size = min(size, patch - 1 - patch % 2)

@@ -26,7 +26,7 @@ LEAST_SHARED = -0.2  # correlation of residual and result: -0.14 to 0.45 where t
 HEAVY_TAILS = 1.0  # excess kurtosis of the noise from which recorruption, which draws Gaussian noise, is not chosen
 
 
-def run_two_stage(images, config=None, callbacks=()):
+def run_two_stage(images, config=None, callbacks=(), channel_axis=None):
     """Denoise images whose noise is random, structured, or both; learn from these images alone.
 
     Stage 1 is Noise2Void (Krull et al. 2019). It keeps what a pixel's neighbours carry too. So the law of the noise is
@@ -39,6 +39,8 @@ def run_two_stage(images, config=None, callbacks=()):
     config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
         "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
+    channel_axis: where an array has its channels, as in `train`; of photographs in files, which become grey without
+        it, -1 makes channels of their colours.
     callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
     Returns a TwoStageResult; its `denoised` is stage 1's, with a warning, where stage 2 is skipped or worse. Where
     output_dir finds no room at the end, a warning says so and `folder` is None.
@@ -51,7 +53,7 @@ def run_two_stage(images, config=None, callbacks=()):
     [0 0 0 0 1 1 1 0 0 0 0]
     """
     settings = complete_settings(config)
-    images = read_images(images, settings["axes"])
+    images = read_images(images, settings["axes"], channel_axis)
     if settings["output_dir"] is not None:
         make_folder(settings["output_dir"])
     result, some = TwoStageResult(settings=settings), images.stack[:: -(-len(images.stack) // FEW_PAGES)]
@@ -76,7 +78,7 @@ def run_two_stage(images, config=None, callbacks=()):
     result.denoised = _handed_out(result, images)
     if settings["output_dir"] is not None:
         try:
-            result.folder = write_run(result, images.files)
+            result.folder = write_run(result, images)
         except OSError as error:  # the disk is full: what was learned must not be lost with it
             result.messages.append(f"{error}. The result is complete in memory: save it before Python ends")
     for message in result.messages:
@@ -248,7 +250,7 @@ def _predict(result, images):
     """Denoise the images with each stage that ran."""
     for stage, denoiser in result.stages.items():
         clean = denoiser.predict(images.stack, tta=result.settings["tta"])
-        setattr(result, f"denoised{stage[-1]}", from_stack(clean, images.like))
+        setattr(result, f"denoised{stage[-1]}", from_stack(clean, images.like, images.channel_axis))
         result.metrics[stage] = {key: values[-1] for key, values in denoiser.history.items() if values}
 
 
@@ -275,11 +277,11 @@ def _handed_out(result, images):
     unknown = [c for c, report in enumerate(result.reports) if report.law is not None and not report.decided]
     if result.denoised1 is None or not unknown:
         return result.denoised2
-    first, second = (image.reshape(images.stack.shape) for image in (result.denoised1, result.denoised2.copy()))
+    first, second = (images.again_as_stack(image) for image in (result.denoised1, result.denoised2.copy()))
     for c in unknown:
         second[:, c] = first[:, c]
         result.messages.append(f"channel {c}: {result.reports[c]}: it is denoised by stage 1")
-    return from_stack(second, images.like)
+    return from_stack(second, images.like, images.channel_axis)
 
 
 def _against_stage_2(result, images, errors):
@@ -294,7 +296,7 @@ def _against_stage_2(result, images, errors):
     alike = [c for c in known if "alike" in result.reports[c].kinds]  # what an image shows is never opposite, or a line
     if result.stage2.config.covariance is not None and alike:
         step = -(-len(images.stack) // FEW_PAGES)
-        noisy, clean = (image.reshape(images.stack.shape)[::step] for image in (images.stack, result.denoised2))
+        noisy, clean = images.stack[::step], images.again_as_stack(result.denoised2)[::step]
         missing = find_gaps(noisy).missing(noisy)
         clean = fill_gaps(clean, missing)
         noisy = np.where(missing, clean, noisy)  # nothing was taken from there

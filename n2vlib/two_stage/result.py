@@ -9,7 +9,8 @@ import numpy as np
 import tifffile
 from matplotlib.figure import Figure
 
-from ..images.writing import tiff_keywords, written_beside
+from ..images.calibration import calibration, keywords_like
+from ..images.writing import written_beside
 from ..learning.denoiser import Denoiser
 from ..show.figures import STRUCTURE_SIZE, structure, to_png
 
@@ -65,10 +66,10 @@ def make_folder(path):
         raise OSError(f"output_dir = {path} cannot be a folder ({error.strerror}): choose another place") from error
 
 
-def write_run(result, files):
+def write_run(result, images):
     """Write models, mask, settings, metrics and denoised images of a TwoStageResult to settings["output_dir"].
 
-    files: the names of the denoised images, and how many of them each holds. Each file is written whole or not at all.
+    images: the Images that were denoised; their files tell names, axes and sizes. Each is written whole or not at all.
     Returns the folder. Raises OSError for a full disk.
     """
     folder = Path(result.settings["output_dir"])
@@ -84,11 +85,12 @@ def write_run(result, files):
     for name, values in notes.items():
         with written_beside(folder / name) as file:
             file.write(json.dumps(values, indent=2, default=os.fspath).encode())  # a setting may be a path
-    channels = len((result.stage1 or result.stage2).mean)
-    stack, start = result.denoised.reshape(-1, channels, *result.denoised.shape[-2:]), 0
-    for name, count in files:
+    stack, start = images.again_as_stack(result.denoised), 0
+    for name, count, source in images.files:
         part = stack[start : start + count].astype(np.float32)
+        known = None if source is None else calibration(source, result.settings["axes"])
+        shape, keywords = keywords_like(known, part.shape, part.dtype)
         with written_beside(folder / f"{name}.tif") as file:
-            tifffile.imwrite(file, part, **tiff_keywords(part.shape, part.dtype))
+            tifffile.imwrite(file, part.reshape(shape), **keywords)
         start += count
     return folder

@@ -619,7 +619,7 @@ def test_a_folder_is_read_in_order_and_other_files_are_left_alone(striped, tmp_p
     (tmp_path / "more").mkdir()
     images = read_images(str(tmp_path))
     assert images.stack.shape == (2, 1, 96, 112) and images.like.shape == (2, 96, 112)
-    assert [name for name, _ in images.files] == ["b1_denoised", "b2_denoised"]
+    assert [name for name, *_ in images.files] == ["b1_denoised", "b2_denoised"]
     assert images.stack[1].mean() - images.stack[0].mean() == pytest.approx(1, abs=1e-3)
     result = n2vlib.run_two_stage(tmp_path, settings(run_stage2=False, output_dir=tmp_path / "out"))
     assert result.denoised.shape == (2, 96, 112)
