@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
+from conftest import REPOSITORY
 
 import n2vlib
 from n2vlib import load_image, read_stack
@@ -321,6 +322,12 @@ def test_other_formats_are_named_with_what_reads_them(tmp_path, suffix, refused)
         with pytest.raises(ValueError, match=sentence) as caught:
             function(path)
         assert f"pip install {package}," in str(caught.value) and read in str(caught.value)
+
+
+def test_the_readme_lists_the_same_formats():
+    rows = [row for row in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if row.startswith("| ")]
+    for suffix, (_, package, read) in READERS.items():
+        assert any(f"`{suffix}`" in row and f"| `{package}` | `{read}` |" in row for row in rows), suffix
 
 
 # Folders
