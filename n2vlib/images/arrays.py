@@ -98,9 +98,12 @@ def turn(image, flip_y, flip_x, quarter):
 
 
 def turn_tensor(image, flip_y, flip_x, quarter, back=False):
-    """Flip and turn a tensor (..., Y, X), or undo it with `back`."""
+    """Flip and turn a tensor (..., Y, X), or undo it with `back`; the tensor itself if nothing is to be done."""
     flips = [axis for axis, flip in ((-2, flip_y), (-1, flip_x)) if flip]
-    return image.rot90(-quarter, (-2, -1)).flip(flips) if back else image.flip(flips).rot90(quarter, (-2, -1))
+    if back and quarter:
+        image = image.rot90(-quarter, (-2, -1))
+    image = image.flip(flips) if flips else image
+    return image.rot90(quarter, (-2, -1)) if quarter and not back else image
 
 
 def turns_that_keep(structure):

@@ -215,7 +215,9 @@ def _image(written, n):
 
 def _checksum(image):
     """Return a number, in hexadecimal, of the shape and values of an image; as long as `_key`."""
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).view(np.uint8).reshape(-1))
+    return digest.hexdigest()
 
 
 def _lay_out(paths, shape, pixel, known):
@@ -250,7 +252,7 @@ def _predict_images(denoiser, images, parts, journal, pixel, options, sums):
             try:
                 for file, offset, piece in zip(pixels, offsets, np.split(image, len(pixels))):
                     file.seek(offset + n * piece.nbytes)
-                    _write(file, piece.tobytes())
+                    _write(file, memoryview(np.ascontiguousarray(piece)).cast("B"))
                 sums.append(_checksum(image))
                 _write(log, f"{sums[-1]}\n".encode())
             except OSError as error:
@@ -269,6 +271,8 @@ def _write(file, data):
 
 def _rounded(image, pixel):
     """Convert a float32 image to the dtype `pixel`, integers rounded, all clipped to its range."""
+    if pixel == image.dtype:
+        return image
     if pixel.kind == "f":
         limit = np.finfo(pixel).max
         return np.where(np.isinf(image), image, np.clip(image, -limit, limit)).astype(pixel)

@@ -156,6 +156,8 @@ def _constant_lines(page, codes):
             low = lines[:, 0]
             maybe = np.flatnonzero((low == lines[:, 1]) & (low == lines[:, -1]))  # cheap, and mostly none
             constant = maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]
+        if not constant.size:
+            continue
         rest = np.delete(lines, constant, axis=0)[~np.delete(hidden, constant, axis=0)]
         for value in np.unique(low[constant])[:MOST_VALUES]:
             at = constant[low[constant] == value]

@@ -12,6 +12,7 @@ MOST = 3  # pixels in a cluster: four in a square are what a point between them 
 SHARP = 0.12  # of a cluster's height, that its neighbours have at most: of a point 0.19 (its sigma 0.6 px) or more
 PLACES = 32  # in each direction, at which the noise is measured
 ROUNDS = 3
+STRIP = 256  # rows that are looked at together: what is compared stays in the processor's cache
 
 
 def broken_pixels(page):
@@ -87,14 +88,19 @@ def _spread(ring):
 def _candidates(around, page, step):
     """Return where a page differs from all four pixels FAR away, in one direction, by more than a step."""
     height, width = page.shape
-    shifts = [(0, FAR), (2 * FAR, FAR), (FAR, 0), (FAR, 2 * FAR)]
-    far = [around[y : y + height, x : x + width] for y, x in shifts]
-    beyond = page - np.maximum(far[0], far[1]) > step
-    below = np.minimum(far[0], far[1]) - page > step
-    where = np.nonzero(beyond | below)
-    here, others = page[where], np.stack([one[where] for one in far])
-    certain = (here - others.max(axis=0) > step) | (others.min(axis=0) - here > step)
-    return where[0][certain], where[1][certain]
+    rows, columns = [], []
+    for top in range(0, height, STRIP):
+        here, beside = page[top : top + STRIP], around[top : top + STRIP + 2 * FAR]
+        shifts = [(0, FAR), (2 * FAR, FAR), (FAR, 0), (FAR, 2 * FAR)]
+        far = [beside[y : y + len(here), x : x + width] for y, x in shifts]
+        beyond = here - np.maximum(far[0], far[1]) > step
+        below = np.minimum(far[0], far[1]) - here > step
+        where = np.nonzero(beyond | below)
+        pixel, others = here[where], np.stack([one[where] for one in far])
+        certain = (pixel - others.max(axis=0) > step) | (others.min(axis=0) - pixel > step)
+        rows.append(where[0][certain] + top)
+        columns.append(where[1][certain])
+    return np.concatenate(rows), np.concatenate(columns)
 
 
 def _clusters(windows, least):

@@ -19,6 +19,7 @@ from .network import build_network, receptive_radius
 from .patches import page_statistics
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
+STRIP = 256  # rows
 ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
 
 
@@ -80,7 +81,7 @@ class Denoiser:
         """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
         level = [values[0] for values in self.levels(stack, gaps, [n])]
         with fast_numbers(self.device) if fast else nullcontext():
-            return self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level).astype(np.float32)
+            return self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level).astype(np.float32, copy=False)
 
     def levels(self, stack, gaps, pages=None):
         """Return mean and spread of some pages of a stack (N, C, Y, X), default all: arrays (pages, C)."""
@@ -136,6 +137,10 @@ class Denoiser:
 
     def _predict_turned(self, normal, turns, noise=None, missing=None):
         """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
+        if len(turns) == 1:
+            hidden = None if missing is None else turn_tensor(missing, *turns[0])
+            alone = self._predict_tiles(turn_tensor(normal, *turns[0]), noise, hidden)
+            return turn_tensor(alone, *turns[0], back=True)
         clean = torch.zeros_like(normal)
         for turn in turns:
             hidden = None if missing is None else turn_tensor(missing, *turn)
@@ -156,16 +161,21 @@ class Denoiser:
         mean, std: (C,), or (B, C) of each of a batch; None: the training's.
         """
         mean, std = self._level(mean, std)
-        return torch.from_numpy(((image - mean) / std).astype(np.float32))
+        normal = np.empty(image.shape, np.float32)
+        for rows in _strips(image.shape):
+            normal[rows] = (image[rows] - mean) / std
+        return torch.from_numpy(normal)
 
     def _level(self, mean, std):
         given = (self.mean if mean is None else mean, self.std if std is None else std)
         return [np.asarray(values, np.float64)[..., None, None] for values in given]
 
     def denormalise(self, normal, mean=None, std=None):
-        """Turn a normalised array (..., C, Y, X) back into intensity units; mean, std: as for `normalise`."""
+        """Turn a normalised float32 array (..., C, Y, X) back into intensity units; mean, std: as for `normalise`."""
         mean, std = self._level(mean, std)
-        return normal * std + mean
+        for rows in _strips(normal.shape):
+            normal[rows] = normal[rows] * std + mean
+        return normal
 
     @torch.no_grad()
     def _predict_tiles(self, normal, noise=None, missing=None):
@@ -279,6 +289,12 @@ class Denoiser:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
+
+
+def _strips(shape):
+    """Yield indices of STRIP rows each of an array (..., Y, X), so that no float64 copy of all of it is needed."""
+    for top in range(0, shape[-2], STRIP):
+        yield np.s_[..., top : top + STRIP, :]
 
 
 def _share(length, count, multiple):
