@@ -114,7 +114,9 @@ def fetch_part(name, part, copy, check, limit):
         failure = error if source is None else getattr(source.raw, "failure", None)
         if not failure:
             begun.unlink(missing_ok=True)
-        reason = " ".join(str(failure or error).split())[:150] or type(error).__name__
+        cause = failure or error
+        ours = not failure or type(failure) is requests.RequestException  # words of requests' own fill half a page
+        reason = (ours and " ".join(str(cause).split())[:150]) or type(cause).__name__
         raise ConnectionError(
             f"no part of {name} could be had ({reason}): call again on another network, "
             "or put the file into the folder that N2VLIB_DATA names"

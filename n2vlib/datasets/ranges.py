@@ -1,9 +1,9 @@
 """Parts of large files: a file on a server that is read like one on the disk, over HTTP ranges.
 
-Why no library: fsspec (which needs aiohttp and its seven packages for HTTP), httpio and smart_open give up where a header
-says `Accept-Ranges: none`, as Zenodo has sent it beside a correct 206; remotezip does not, but reads zips alone, and as
-fsspec it does not compare `Content-Range` with what it asked for, which no checksum of a TIFF's pixels would make good.
-So the transport is ours; the formats are zipfile's and tifffile's.
+Why no library: fsspec (whose HTTP needs aiohttp and seven packages more), httpio and smart_open give up where a header
+says `Accept-Ranges: none`, as Zenodo has sent it beside a correct 206. remotezip does not, but reads zips alone, and as
+fsspec it does not compare `Content-Range` with what it asked for, which no checksum would make good in a TIFF: so the
+transport is ours, the formats are zipfile's and tifffile's.
 """
 
 import io
@@ -107,5 +107,5 @@ class RangeFile(io.RawIOBase):
                 wanted[received : received + len(chunk)] = chunk
                 received += len(chunk)
             if received < len(wanted):
-                raise requests.ConnectionError(f"{self.url} ended {len(wanted) - received} bytes too early")
+                raise requests.RequestException(f"{self.url} ended {len(wanted) - received} bytes too early")
         self.size = said[2]

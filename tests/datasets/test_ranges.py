@@ -104,6 +104,9 @@ class Server(http.server.ThreadingHTTPServer):
         for name, value in ways.items():
             setattr(self, name, value)
 
+    def handle_error(self, request, client_address):
+        pass  # the other side hung up, which is what some tests are about
+
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
