@@ -2,7 +2,8 @@
 
 Call the names below; touch `downloads` when an address or a checksum changes, the others to add images.
 
-downloads     the JUMP stack; downloads that go on where they were cut off, with checksums
+ranges        parts of large files, read over HTTP ranges
+downloads     the JUMP stack; downloads that go on where they were cut off, with checksums; parts of files
 photographs   BSD68, and photographs of scikit-image in its place
 painted       cells and shapes that are drawn, so that the truth is known
 pretrained    trained weights in data/models, each with a record of how it was made

@@ -1,36 +1,47 @@
-"""Files from the network: the JUMP stack, and downloads that go on where they were cut off, kept only if right."""
+"""Files from the network: the JUMP stack, and downloads that go on where they were cut off, kept only if right.
 
+A file is downloaded whole (`fetch`), or only what a lesson needs of it (`fetch_part`).
+"""
+
+import functools
 import os
 from pathlib import Path
 
+import numpy as np
 import pooch
 import requests
+import tifffile
 from pooch.hashes import hash_matches
 from tqdm.auto import tqdm
+
+from .ranges import TIMEOUT, open_url
 
 FILES = pooch.create(
     path=pooch.os_cache("n2vlib"),
     base_url="",
     registry={
         "BSD68_reproducibility_data.zip": "sha256:32c66d41196c9cafff465f3c7c42730f851c24766f70383672e18b8832ea8e55",
-        "jump_noisy.tiff": None,  # nobody published its checksum: recorded at the first download
+        "jump_noisy.tiff": "sha256:394541cd10b5f10cc929e8083e42f757e47eb0a318cf78448a9e4622179c3069",
     },
     urls={
         "BSD68_reproducibility_data.zip": "https://download.fht.org/jug/n2v/BSD68_reproducibility_data.zip",
+        # Zenodo's /records/ answers ranges, its /api/ does not.
         "jump_noisy.tiff": "https://zenodo.org/records/10912386/files/noisy.tiff?download=1",
     },
     retry_if_failed=3,
 )
 CHUNK = 2**16  # bytes; what a cut leaves of a chunk is lost
-TIMEOUT = (5, 20)  # seconds to connect, and without a byte
+PIECE = 2**22  # bytes of a stack in one request: Zenodo allows 60 requests a minute
+STACK = (517, 4, 540, 540)  # images, channels, Y, X of the JUMP file, uint16
 
 
-def jump_stack():
-    """Return the path of the noisy JUMP Cell Painting hyperstack, TCYX (517, 4, 540, 540), 1.2 GB.
+def jump_stack(images=None):
+    """Return the path of the noisy JUMP Cell Painting hyperstack, TCYX (517, 4, 540, 540), 1.2 GB, or a part of it.
 
     From the AI4Life denoising challenge 2024. Looked for in the folder that N2VLIB_DATA names, as noisy.tiff or
     jump_noisy.tiff there or in its subfolder jump; without the variable it is downloaded once.
-    Raises FileNotFoundError for a folder without it, ConnectionError without network.
+    images: without the folder only the first so many images are read, 2.3 MB each, into a hyperstack of their own.
+    Raises FileNotFoundError for a folder without it, ConnectionError without network, ValueError for a wrong number.
 
     >>> from tempfile import TemporaryDirectory
     >>> from unittest.mock import patch
@@ -39,9 +50,15 @@ def jump_stack():
     ...     jump_stack().name
     'noisy.tiff'
     """
+    if images is not None and images not in range(1, STACK[0] + 1):
+        raise ValueError(f"images = {images} is not possible: the JUMP stack has {STACK[0]}, give 1 to {STACK[0]}")
     folder = os.environ.get("N2VLIB_DATA")
-    if not folder:
+    if not folder and images is None:
         return fetch("jump_noisy.tiff")
+    if not folder:
+        part = f"jump_noisy_first_{images}_of_{STACK[0]}.tiff"
+        copy, check = (functools.partial(do, images=images) for do in (_copy_images, _check_images))
+        return fetch_part("jump_noisy.tiff", part, copy, check, limit=4e6 + 2.4e6 * images)
     names = [Path(folder) / sub / name for sub in ("", "jump") for name in ("noisy.tiff", "jump_noisy.tiff")]
     found = [path for path in names if path.is_file()]
     if not found:
@@ -54,23 +71,11 @@ def fetch(name):
 
     Raises ConnectionError, in one sentence, if there is no network or it failed four times (what
     came is kept, the next call goes on from there), or if the environment variable
-    N2VLIB_DOWNLOAD is 0; ValueError if the checksum is wrong (then nothing is kept). Where no
-    checksum is known, that of the first download is kept beside the file, and compared from then on.
+    N2VLIB_DOWNLOAD is 0; ValueError if the checksum is wrong (then nothing is kept).
     """
-    path, record = FILES.abspath / name, FILES.abspath / f"{name}.sha256"
-    unknown = FILES.registry[name] is None
-    if unknown and record.exists():
-        FILES.registry[name] = record.read_text()
-    forbidden = os.environ.get("N2VLIB_DOWNLOAD") == "0"
-    if forbidden and not (path.exists() and hash_matches(path, FILES.registry[name])):
-        raise ConnectionError(
-            f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
-        )
+    _require_downloads(name)
     try:
-        path = Path(FILES.fetch(name, downloader=_download))
-        if unknown and not record.exists():
-            record.write_text("sha256:" + pooch.file_hash(path))
-        return path
+        return Path(FILES.fetch(name, downloader=_download))
     except ValueError as error:
         raise ValueError(
             f"what {FILES.get_url(name)} sent has another hash (sha256) than the file should have: "
@@ -81,6 +86,66 @@ def fetch(name):
             f"{FILES.get_url(name)} cannot be downloaded ({type(error).__name__}): check the network and "
             "call again, it goes on where it stopped; or put the file into the folder that N2VLIB_DATA names"
         ) from error
+
+
+def fetch_part(name, part, copy, check, limit):
+    """Return the path of a part of a file of the registry, kept in the cache folder under the name `part`.
+
+    Read over HTTP ranges if it is not there, or from the whole file if that is. copy(file, path)
+    copies what is wanted from the opened file to a path that may hold what an earlier try left;
+    check(path) raises an error if the copy is not right. limit: bytes that may be received for it.
+    Raises ConnectionError, in one sentence, if N2VLIB_DOWNLOAD is 0, and for whatever goes wrong at the server: no
+    network, no ranges, a cut (what came is kept, the next call goes on from there), wrong content (nothing is kept).
+    """
+    target = FILES.abspath / part
+    if target.exists() and _passes(check, target):
+        return target
+    _require_downloads(name)
+    begun = target.with_name(f"{part}.part")
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    source = None
+    try:
+        source = open(FILES.abspath / name, "rb") if _is_here(name) else open_url(FILES.get_url(name), limit)
+        copy(source, begun)
+        check(begun)
+    except Exception as error:  # zipfile and tifffile have kinds of failure of their own at every byte
+        if getattr(error, "errno", None):
+            raise  # the disk's
+        failure = error if source is None else getattr(source.raw, "failure", None)
+        if not failure:
+            begun.unlink(missing_ok=True)
+        cause = failure or error
+        ours = not failure or type(failure) is requests.RequestException  # words of requests' own fill half a page
+        reason = (ours and " ".join(str(cause).split())[:150]) or type(cause).__name__
+        raise ConnectionError(
+            f"no part of {name} could be had ({reason}): call again on another network, "
+            "or put the file into the folder that N2VLIB_DATA names"
+        ) from error
+    finally:
+        if source:
+            source.close()
+    os.replace(begun, target)
+    return target
+
+
+def _is_here(name):
+    path = FILES.abspath / name
+    return path.exists() and hash_matches(path, FILES.registry[name])
+
+
+def _passes(check, path):
+    try:
+        check(path)
+    except Exception:  # damaged on the disk, in any way
+        return False
+    return True
+
+
+def _require_downloads(name):
+    if os.environ.get("N2VLIB_DOWNLOAD") == "0" and not _is_here(name):
+        raise ConnectionError(
+            f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
+        )
 
 
 def _download(url, output_file, registry):
@@ -110,3 +175,30 @@ def _download(url, output_file, registry):
     if part.stat().st_size < size:
         raise requests.ConnectionError(f"{url} ended after {part.stat().st_size} of {size} bytes")
     os.replace(part, output_file)
+
+
+def _copy_images(file, path, images):
+    """Copy the first images out of the JUMP stack, opened as `file`, into a hyperstack of their own."""
+    with tifffile.TiffFile(file) as whole:
+        series = whole.series[0]
+        shape, dtype, start = series.shape, series.dtype.newbyteorder(whole.byteorder), series.dataoffset
+    size = file.seek(0, os.SEEK_END)
+    if shape != STACK or dtype.type != np.uint16 or start is None or start + np.prod(STACK) * 2 > size:
+        raise ValueError(f"it holds {shape} {dtype} in {size} bytes instead of {STACK} uint16 in one piece")
+    wanted = images * int(np.prod(STACK[1:])) * 2
+    with open(path, "ab") as kept, tqdm(total=wanted, unit="B", unit_scale=True, desc=path.stem) as bar:
+        if kept.tell() > wanted:
+            kept.truncate(0)  # not what an earlier try left
+        bar.update(kept.tell())
+        while kept.tell() < wanted:
+            file.seek(start + kept.tell())
+            bar.update(kept.write(file.read(min(PIECE, wanted - kept.tell()))))
+    pixels, finished = np.fromfile(path, dtype).reshape(images, *STACK[1:]), path.with_suffix(".finished")
+    tifffile.imwrite(finished, pixels.astype(np.uint16), imagej=True, metadata={"axes": "TCYX"})
+    os.replace(finished, path)
+
+
+def _check_images(path, images):
+    array = tifffile.memmap(path, mode="r")
+    if array.shape != (images, *STACK[1:]) or array.dtype != np.uint16:
+        raise ValueError(f"{path.name} holds {array.shape} {array.dtype}")

@@ -7,6 +7,7 @@ train/*.npy, val/*.npy, test/*.npy (their older archive); train400/*.png, test68
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import os
@@ -22,11 +23,15 @@ import skimage.io
 import tifffile
 from skimage.io.collection import alphanumeric_key
 from skimage.util import view_as_windows
+from tqdm.auto import tqdm
 
-from .downloads import fetch
+from .downloads import fetch, fetch_part
 
 SIGMA = 25  # standard deviation of the benchmark's noise, intensities 0 to 255
 ARCHIVE = "BSD68_reproducibility_data.zip"
+COUNTS = ((396, 4, 68, 68), (3168, 4, 68, 68))  # images to train (or turned ones too), validate, test noisy and clean
+SIZES = {(180, 180)}, {(321, 481), (481, 321)}  # of the images to train and to test
+APART = 37  # numbers between two training images of a part, see _copy_part
 
 
 class NoisyImages(NamedTuple):
@@ -43,15 +48,17 @@ class NoisyImages(NamedTuple):
     source: str
 
 
-def bsd68(seed=0):
+def bsd68(seed=0, part=None):
     """Load the BSD68 benchmark: 396 noisy training images or their 3168 turned copies, 4 for validation, 68 tests.
 
     Looked for in the folder that the environment variable N2VLIB_DATA names, in the layouts above;
     without the variable the authors' archive (395 MB) is downloaded once. Clean PNGs get the paper's noise:
     Gaussian, sigma 25 of 255, drawn from `seed`, neither clipped nor rounded (Krull et al. 2019).
+    part: without the folder only so many training and test images are read, e.g. (64, 3), and the 4 for validation:
+    0.13 MB each to train and validate, 1.2 MB to test. What is measured on a part is not the benchmark's number.
     Returns NoisyImages. Of the training images only noisy ones are handed on.
     Raises FileNotFoundError for a folder without BSD68, ConnectionError without network,
-    ValueError for damaged or incomplete data.
+    ValueError for damaged or incomplete data, and for a part that cannot be.
 
     >>> from unittest.mock import patch
     >>> with patch.dict(os.environ, N2VLIB_DATA="nowhere"):
@@ -59,6 +66,10 @@ def bsd68(seed=0):
     Traceback (most recent call last):
     FileNotFoundError: N2VLIB_DATA=nowhere holds no BSD68: it needs train400/*.png and test68/*.png, or BSD68...
     """
+    if part is not None and not (np.shape(part) == (2,) and part[0] in range(1, 397) and part[1] in range(1, 69)):
+        raise ValueError(f"part = {part} is not possible: give numbers of training (to 396) and test images (to 68)")
+    if part is not None and not os.environ.get("N2VLIB_DATA"):
+        return _fetch_part(*part)
     place, layout = _find()
     with _one_sentence(place):
         images = {"png": _from_png, "tiff": _from_tiff, "npy": _from_npy}[layout](place, seed)
@@ -135,10 +146,11 @@ def _find():
 
 
 def _open_zip(path):
-    """Return the folder inside a zip file that holds the data, as a zipfile.Path, which reads without unpacking."""
+    """Return the folder inside a zip file, opened or not, that holds the data; a zipfile.Path unpacks nothing."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
+        path = path if isinstance(path, os.PathLike) else path.name
         raise ValueError(f"{path} is not a complete zip file ({error}): download it again") from error
     for name in archive.namelist():
         if PurePosixPath(name).is_absolute() or ".." in re.split(r"[/\\]", name):
@@ -148,9 +160,51 @@ def _open_zip(path):
     return folders[0] if len(folders) == 1 and folders[0].name != "test" else root
 
 
-def _from_tiff(place, seed):
+def _fetch_part(train, tests):
+    """Return a part of BSD68 as NoisyImages; the archive in the cache folder holds what the authors' does, but less."""
+    copy, check = (functools.partial(do, train=train, tests=tests) for do in (_copy_part, _read_part))
+    limit = 4e6 + 3e5 * train + 2e6 * tests  # twice as much as expected, and the archive's table of contents
+    return _read_part(fetch_part(ARCHIVE, f"BSD68_{train}_{tests}.zip", copy, check, limit), train, tests)
+
+
+def _copy_part(file, path, train, tests):
+    """Copy members of the authors' archive, opened as `file`, into a zip file that may hold some of them already.
+
+    The test images are the first ones. The training images are 37 numbers apart: these are different photographs, be
+    the 3168 each photograph turned eight times, one after the other, or all photographs, and then all of them turned.
+    """
+    place = _open_zip(file)
+    every = _files(place / "train")
+    if len(every) not in (396, 3168):
+        raise ValueError(f"{len(every)} training images instead of 396 or 3168")
+    chosen = [every[APART * number % len(every)] for number in range(train)] + _files(place / "val", 4)
+    chosen += [file for kind in ("images", "gt") for file in _files(place / "test" / kind, 68)[:tests]]
+    with zipfile.ZipFile(path, "a") as part:
+        there = set(part.namelist())
+        for member in tqdm(chosen, unit="image", desc=path.stem):
+            if member.at not in there:
+                part.writestr(
+                    zipfile.ZipInfo(member.at), member.read_bytes()
+                )  # zipfile compares the checksum (CRC) at the end
+
+
+def _read_part(path, train, tests):
+    """Read the zip file of a part, and check it."""
+    place = _open_zip(path)
+    with place.root:
+        images = _from_tiff(place, 0, tests)
+    _check(images, [(train, 4, tests, tests)])
+    for expected, parts in zip(SIZES, ([images.train, images.validation], [images.noisy])):
+        sizes = {image.shape for part in parts for image in part}
+        if not sizes <= expected or not all(np.isfinite(image).all() for part in parts for image in part):
+            raise ValueError(f"images of {sizes} instead of {expected}, or some pixels are not numbers")
+    told = f"the first {tests} of 68 test images, {train} of its training images"
+    return images._replace(source=f"BSD68, a part of it: {told} ({path})")
+
+
+def _from_tiff(place, seed, tests=68):
     train, validation = (np.stack([_read_image(f) for f in _files(place / part)]) for part in ("train", "val"))
-    noisy, clean = ([_read_image(f) for f in _files(place / "test" / part, 68)] for part in ("images", "gt"))
+    noisy, clean = ([_read_image(f) for f in _files(place / "test" / part, tests)] for part in ("images", "gt"))
     return NoisyImages(train, validation, noisy, clean, f"BSD68, {place}")
 
 
@@ -170,13 +224,12 @@ def _from_png(place, seed):
     return NoisyImages(train[:-4], train[-4:], noisy, clean, source)
 
 
-def _check(images):
+def _check(images, possible=COUNTS):
     """Raise ValueError if images are missing, or the noisy ones are not the clean ones with the benchmark's noise."""
     counts = len(images.train), len(images.validation), len(images.noisy), len(images.clean)
-    if counts not in ((396, 4, 68, 68), (3168, 4, 68, 68)):
-        raise ValueError(
-            f"{counts} images to train, validate and test, noisy and clean, instead of 396 or 3168, 4, 68, 68"
-        )
+    if counts not in possible:
+        right = " or ".join(map(str, possible))
+        raise ValueError(f"{counts} images to train, validate and test, noisy and clean, instead of {right}")
     for number, (noisy, clean) in enumerate(zip(images.noisy, images.clean), 1):
         fits = noisy.shape == clean.shape and clean.min() >= 0 and clean.max() <= 255
         if not fits or not (abs(np.std(noisy - clean) - SIGMA) < 2 and abs(np.mean(noisy - clean)) < 2):

@@ -25,7 +25,7 @@ FILES = {
     "noise": "validity models covariance waves lines spectrum masks pages law report choice",
     "learning": "metrics device optimizers allowed_values masking config network patches "
     "model_files denoiser losses training",
-    "datasets": "downloads photographs painted pretrained",
+    "datasets": "ranges downloads photographs painted pretrained",
     "show": "figures diagrams sliders live_training",
     "two_stage": "settings regions result pipeline",
 }
