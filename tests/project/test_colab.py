@@ -157,6 +157,9 @@ class Colab:
         settings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
         settings |= {"N2VLIB_MODE": "smoke", "N2VLIB_DATA": "", "N2VLIB_DOWNLOAD": "0"}
         settings |= {"JUPYTER_DATA_DIR": str(self.work), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+        settings |= {
+            "OMP_NUM_THREADS": "1"
+        }  # where other programs run too, two threads that wait for each other take long
         settings |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{self.bare.as_uri()}.insteadOf"}
         settings |= {"GIT_CONFIG_VALUE_0": f"https://github.com/{OWNER}/n2vlib"}
         command = [self.python, *command]
