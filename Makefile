@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test test-notebooks test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean
+.PHONY: help setup demo lab test test-notebooks test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean colab colab-list address
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
@@ -32,8 +32,20 @@ test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium;
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
 	$(PY) -m pytest -m browser tests/project/test_browser.py
 
-test-colab: setup  ## run two notebooks in fresh environments like Google Colab's (a minute)
+test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (three minutes)
 	$(PY) -m pytest -m colab tests/project/test_colab.py
+
+# What an older build left in build/lib would get into the wheel.
+colab: setup  ## make build/colab, a folder to upload to Colab or Drive: the wheel and the notebooks
+	rm -rf build/colab build/lib
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/colab .
+	cp notebooks/*.ipynb build/colab/
+
+colab-list: setup  ## take the versions that Colab has today into tests/project/colab_packages.txt
+	$(PY) tests/tools/make_colab_list.py
+
+address: setup  ## write the repository's address on GitHub everywhere: make address OWNER=name
+	$(PY) tests/tools/set_address.py "$(OWNER)"
 
 setup: .venv/ready  ## make the virtual environment .venv with the pinned packages
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 import torch
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
@@ -85,6 +87,7 @@ class LiveTraining:
         """Wait as `result` does, but awaited: the kernel hears the buttons while a cell awaits."""
         try:
             while not self.future.done():
+                hear_widgets()
                 await asyncio.sleep(0.1)
         except (KeyboardInterrupt, asyncio.CancelledError):  # the kernel was interrupted
             self.stop()
@@ -133,3 +136,25 @@ def release_threads():
     for library in (Path(torch.__file__).parent / "lib").glob("libgomp*"):
         with contextlib.suppress(OSError, AttributeError):  # other systems have other libraries, without the problem
             ctypes.CDLL(str(library)).omp_pause_resource_all(2)
+
+
+def hear_widgets():
+    """Handle what buttons and sliders sent, where the kernel keeps it until the cell under way has ended.
+
+    So do kernels before ipykernel 7, as Colab's is. All other messages stay in their queue, in order. The handlers
+    are called without the kernel's `dispatch`, which would send all further output of the cell to the button.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    queue, comms = getattr(kernel, "msg_queue", None), getattr(kernel, "comm_manager", None)
+    if queue is None or comms is None or sys.modules["ipykernel"].version_info[0] >= 7:
+        return
+    for number, dispatch, arguments in [queue.get_nowait() for _ in range(queue.qsize())]:
+        identities, parts = kernel.session.feed_identities(arguments[0], copy=False)
+        if kernel.session.unpack(parts[1].bytes)["msg_type"] != "comm_msg":
+            queue.put_nowait((number, dispatch, arguments))
+            continue
+        message = kernel.session.deserialize(parts, copy=False)
+        comms.comm_msg(None, identities, message)
+        for state in ("busy", "idle"):  # the browser sends a slider's next value when it has seen both
+            content = {"execution_state": state}
+            kernel.session.send(kernel.iopub_socket, "status", content, message, kernel._topic("status"))

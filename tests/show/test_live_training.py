@@ -2,13 +2,19 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
+import ipykernel
 import numpy as np
 import pytest
 import skimage.io
 import tifffile
+import zmq
+from jupyter_client.session import Session
+from tornado.queues import Queue
 
 import n2vlib
+from n2vlib.show import live_training
 
 NOISY = np.random.default_rng(0).normal(100, 20, (64, 64))
 
@@ -62,6 +68,25 @@ def test_waiting_in_a_notebook_leaves_room_for_the_stop_button():
         return await waiting
 
     assert isinstance(asyncio.run(press_while_waiting()), n2vlib.Denoiser)
+
+
+def test_a_button_is_heard_where_the_kernel_would_keep_it_waiting_and_the_other_messages_stay(monkeypatch):
+    session, queue, heard, sent = Session(), Queue(), [], []  # a kernel of ipykernel 6, as Colab's: one by one
+    for number, kind in enumerate(("execute_request", "comm_msg", "inspect_request")):
+        message = session.msg(kind, {"comm_id": "button"})
+        queue.put_nowait((number, None, ([zmq.Message(part) for part in session.serialize(message, b"browser")],)))
+    monkeypatch.setattr(session, "send", lambda socket, kind, content, parent, ident: sent.append((content, parent)))
+    comms = SimpleNamespace(comm_msg=lambda stream, identities, message: heard.append(message))
+    kernel = SimpleNamespace(session=session, msg_queue=queue, comm_manager=comms, iopub_socket=None, _topic=str)
+    monkeypatch.setattr(live_training, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr(ipykernel, "version_info", (7, 0, 0))
+    live_training.hear_widgets()
+    assert queue.qsize() == 3 and not heard  # the kernel itself hears it
+    monkeypatch.setattr(ipykernel, "version_info", (6, 17, 1))
+    live_training.hear_widgets()
+    assert [message["content"] for message in heard] == [{"comm_id": "button"}]
+    assert [queue.get_nowait()[0] for _ in range(queue.qsize())] == [0, 2]
+    assert sent == [({"execution_state": state}, heard[0]) for state in ("busy", "idle")]
 
 
 def test_an_interrupted_cell_gets_the_weights_reached_so_far():
