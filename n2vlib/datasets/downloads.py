@@ -143,9 +143,8 @@ def _passes(check, path):
 
 def _require_downloads(name):
     if os.environ.get("N2VLIB_DOWNLOAD") == "0" and not _is_here(name):
-        raise ConnectionError(
-            f"{name} is not (or not whole) in {FILES.abspath} and N2VLIB_DOWNLOAD=0 forbids to get it"
-        )
+        folder = str(FILES.abspath).replace(str(Path.home()), "~")  # what a notebook keeps names nobody's home
+        raise ConnectionError(f"{name} is not (or not whole) in {folder} and N2VLIB_DOWNLOAD=0 forbids to get it")
 
 
 def _download(url, output_file, registry):

@@ -210,7 +210,7 @@ def _done(journal, key, parts):
 
 def _image(written, n):
     """Return image n, (C, Y, X), of the files written."""
-    return np.concatenate([stack[n] for stack in written])
+    return written[0][n] if len(written) == 1 else np.concatenate([stack[n] for stack in written])
 
 
 def _checksum(image):
@@ -255,6 +255,7 @@ def _predict_images(denoiser, images, parts, journal, pixel, options, sums):
                     _write(file, memoryview(np.ascontiguousarray(piece)).cast("B"))
                 sums.append(_checksum(image))
                 _write(log, f"{sums[-1]}\n".encode())
+                del image, piece  # or two of them would be in memory while the next one is predicted
             except OSError as error:
                 raise OSError(
                     f"image {n} of {len(stack)} could not be written beside the target ({error.strerror}): "

@@ -32,7 +32,6 @@ def broken_pixels(page):
     broken = np.zeros(page.shape, bool)
     if min(page.shape) < 3 * FAR:
         return broken
-    page = page.astype(np.float32)
     least = _least_step(page)
     for _ in range(ROUNDS):  # one of the pixels that another is compared with may be broken
         more = _broken_beside(page, least) & ~broken
@@ -44,28 +43,33 @@ def broken_pixels(page):
 
 
 def _broken_beside(page, least):
-    """Return the broken pixels of a float32 page in which few others are, booleans (Y, X)."""
+    """Return the broken pixels of a page in which few others are, booleans (Y, X)."""
     broken = np.zeros(page.shape, bool)
-    around = np.pad(page, FAR + 1, mode="reflect")
-    rows, columns = _candidates(around[1:-1, 1:-1], page, TIMES * least)
+    rows, columns = _candidates(page, TIMES * least)
     if not rows.size or rows.size > page.size / 20:
         return broken
-    side = 2 * FAR + 3
-    windows = np.lib.stride_tricks.sliding_window_view(around, (side, side))[rows, columns]
-    clusters = _clusters(windows, least)
-    for (row, column), cluster in zip(zip(rows, columns), clusters):
+    near = np.arange(-FAR - 1, FAR + 2)
+    down, across = (_reflected(at[:, None] + near, n) for at, n in zip((rows, columns), page.shape))
+    clusters = _clusters(page[down[:, :, None], across[:, None, :]].astype(np.float32), least)
+    for row, column, cluster in zip(rows, columns, clusters):
         y, x = np.nonzero(cluster)
-        y, x = y + row - side // 2, x + column - side // 2
+        y, x = y + row + near[0], x + column + near[0]
         inside = (y >= 0) & (x >= 0) & (y < page.shape[0]) & (x < page.shape[1])
         broken[y[inside], x[inside]] = True
     return broken
 
 
+def _reflected(at, length):
+    """Return numbers of pixels, those beyond the borders reflected there."""
+    return length - 1 - abs(length - 1 - abs(at))
+
+
 def _least_step(page):
     """Return the deviation of a page's noise, never less than a hundredth of its range or, of few counts, one count."""
     rows, columns = (np.linspace(FAR, length - FAR - 1, PLACES).astype(int) for length in page.shape)
-    spread = np.median(_spread(_ring(np.lib.stride_tricks.sliding_window_view(page, (7, 7))[rows - 3][:, columns - 3])))
-    some = page.ravel()[:: page.size // 2**14 | 1]  # an odd step: not the same columns in each row
+    windows = np.lib.stride_tricks.sliding_window_view(page, (7, 7))[rows - 3][:, columns - 3]
+    spread = np.median(_spread(_ring(windows.astype(np.float32))))
+    some = page.ravel()[:: page.size // 2**14 | 1].astype(np.float32)  # an odd step: not the same columns in each row
     span = np.subtract(*np.quantile(some, (0.99, 0.01)))
     values, counts = np.unique(some, return_counts=True)
     most = values[counts.argmax()]
@@ -85,17 +89,18 @@ def _spread(ring):
     return 1.4826 * np.median(np.abs(ring - np.median(ring, axis=-1, keepdims=True)), axis=-1)
 
 
-def _candidates(around, page, step):
+def _candidates(page, step):
     """Return where a page differs from all four pixels FAR away, in one direction, by more than a step."""
     height, width = page.shape
     rows, columns = [], []
     for top in range(0, height, STRIP):
-        here, beside = page[top : top + STRIP], around[top : top + STRIP + 2 * FAR]
-        shifts = [(0, FAR), (2 * FAR, FAR), (FAR, 0), (FAR, 2 * FAR)]
-        far = [beside[y : y + len(here), x : x + width] for y, x in shifts]
-        beyond = here - np.maximum(far[0], far[1]) > step
-        below = np.minimum(far[0], far[1]) - here > step
-        where = np.nonzero(beyond | below)
+        near = _reflected(np.arange(top - FAR, min(top + STRIP, height) + FAR), height)
+        beside = np.pad(page[near].astype(np.float32), ((0, 0), (FAR, FAR)), mode="reflect")
+        above, below, middle = beside[: -2 * FAR, FAR:-FAR], beside[2 * FAR :, FAR:-FAR], beside[FAR:-FAR]
+        here, far = middle[:, FAR:-FAR], (above, below, middle[:, :width], middle[:, 2 * FAR :])
+        brighter = here - np.maximum(above, below) > step
+        darker = np.minimum(above, below) - here > step
+        where = np.nonzero(brighter | darker)
         pixel, others = here[where], np.stack([one[where] for one in far])
         certain = (pixel - others.max(axis=0) > step) | (others.min(axis=0) - pixel > step)
         rows.append(where[0][certain] + top)
