@@ -58,7 +58,9 @@ def test_values_and_shape_survive_a_tiff_file(tmp_path, shape, dtype):
 KINDS = {
     "ImageJ": dict(imagej=True, resolution=(9.7, 9.7)),
     "OME": dict(ome=True),
+    "OME, BigTIFF": dict(ome=True, bigtiff=True),
     "plain": dict(resolution=(300, 300), resolutionunit=2),
+    "plain, BigTIFF": dict(resolution=(300, 300), resolutionunit=2, bigtiff=True),
 }
 ABOUT = {
     "ImageJ": {"spacing": 0.3, "unit": "um", "finterval": 2.5, "min": 3.0, "max": 90.0, "mode": "composite"},
@@ -72,7 +74,8 @@ ABOUT = {
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 def test_a_denoised_file_has_the_axes_and_sizes_of_its_source(tmp_path, untrained, kind, axes, shape, byteorder):
     source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, shape).astype(np.uint16)
-    tifffile.imwrite(source, noisy, byteorder=byteorder, metadata={"axes": axes} | ABOUT[kind], **KINDS[kind])
+    settings, kind = KINDS[kind], kind.partition(",")[0]
+    tifffile.imwrite(source, noisy, byteorder=byteorder, metadata={"axes": axes} | ABOUT[kind], **settings)
     denoiser = untrained(2 if "C" in axes else 1)
     target = n2vlib.denoise_file(denoiser, source, tmp_path / "out.tif", dtype="same", axes=axes)
     before, after = calibration(source, axes), calibration(target)

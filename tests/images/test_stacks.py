@@ -1,6 +1,5 @@
 """Reading hyperstacks: every layout gives the same (N, C, Y, X), every damaged file one clear sentence."""
 
-import importlib.util
 import itertools
 import math
 import os
@@ -18,6 +17,7 @@ from tiff_kinds import WHOLE
 
 from n2vlib import read_stack
 from n2vlib.images import stacks
+from n2vlib.images.tiff_damage import unreadable
 
 DTYPES = ["uint8", "uint16", "int16", "uint32", "float16", "float32", "float64"]
 
@@ -263,13 +263,14 @@ def test_damaged_compressed_data(tmp_path, refused):
         read_stack(path)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs is here: LZW can be read")
-def test_compression_that_needs_another_package(tmp_path, refused):
-    path = written(tmp_path / "lzw.tif", numbered((8, 8)), compression="zlib")
+def test_compression_that_nothing_reads_and_one_that_a_missing_package_reads(tmp_path, refused):
+    path = written(tmp_path / "odd.tif", numbered((8, 8)), compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as tiff:
-        tiff.pages[0].tags["Compression"].overwrite(5)
-    with refused(ValueError, "lzw.tif is compressed in a way that needs one more package: pip install imagecodecs"):
+        tiff.pages[0].tags["Compression"].overwrite(60000)
+    with refused(ValueError, r"odd.tif cannot be read as a TIFF stack \(.*60000.*\): is it complete"):
         read_stack(path)
+    missing = ValueError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+    assert "odd.tif is compressed in a way that needs one more package: pip install" in str(unreadable(path, missing))
 
 
 @pytest.mark.parametrize("one_page", [False, True])

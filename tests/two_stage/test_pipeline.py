@@ -15,6 +15,7 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.images.arrays import symmetrised
+from n2vlib.images.calibration import calibration
 from n2vlib.images.files import read_images
 from n2vlib.two_stage.pipeline import _early_stop
 from n2vlib.two_stage.regions import patch_corners, split_parts
@@ -625,6 +626,34 @@ def test_a_folder_is_read_in_order_and_other_files_are_left_alone(striped, tmp_p
     assert result.denoised.shape == (2, 96, 112)
     written = tifffile.imread(tmp_path / "out" / "b2_denoised.tif")
     np.testing.assert_array_equal(written, result.denoised[1])
+
+
+def test_the_files_written_keep_the_axes_and_sizes_of_those_read(striped, tmp_path):
+    stack = np.stack([striped, striped + 1]).astype(np.float32)
+    about = {"axes": "ZYX", "spacing": 0.3, "unit": "um"}
+    tifffile.imwrite(tmp_path / "in.tif", stack, imagej=True, metadata=about, resolution=(9.7, 9.7))
+    result = n2vlib.run_two_stage(tmp_path / "in.tif", settings(run_stage2=False, output_dir=tmp_path / "out"))
+    before, after = calibration(tmp_path / "in.tif"), calibration(tmp_path / "out" / "in_denoised.tif")
+    assert after.lengths == before.lengths == {"Z": 2} and after.resolution == before.resolution
+    assert before.metadata["spacing"] == after.metadata["spacing"] == 0.3 and after.metadata["unit"] == "um"
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "in_denoised.tif"), result.denoised)
+
+
+def test_colours_anywhere_are_channels(striped, tmp_path):
+    colours = np.stack([striped, striped * 0.5, 200 - striped], axis=-1).clip(0, 255).astype(np.uint8)
+    short = settings(run_stage2=False)
+    last = n2vlib.run_two_stage(colours, short, channel_axis=-1).denoised
+    assert last.shape == colours.shape
+    first = n2vlib.run_two_stage(np.moveaxis(colours, -1, 0)[None], short).denoised
+    np.testing.assert_allclose(np.moveaxis(last, -1, 0), first[0])
+    tifffile.imwrite(tmp_path / "photo.tif", colours, photometric="rgb")
+    skimage.io.imsave(tmp_path / "photo.png", colours, check_contrast=False)
+    for name in ("photo.tif", "photo.png"):
+        np.testing.assert_allclose(n2vlib.run_two_stage(tmp_path / name, short, channel_axis=-1).denoised, last)
+        assert n2vlib.run_two_stage(tmp_path / name, short).denoised.shape == colours.shape[:2]
+    written = n2vlib.run_two_stage(tmp_path / "photo.png", short | dict(output_dir=tmp_path / "out"), channel_axis=-1)
+    stack = n2vlib.read_stack(tmp_path / "out" / "photo_denoised.tif")[0]
+    np.testing.assert_allclose(stack[0], np.moveaxis(written.denoised, -1, 0))
 
 
 def test_what_cannot_be_read_is_refused(tmp_path, refused, striped):
