@@ -41,9 +41,13 @@ for controls, picture in views:
         if isinstance(control, widgets.FloatLogSlider):
             ends = [control.base**end for end in ends]
         old = getattr(control, name)
-        control.set_state({name: ends[old == ends[0]]})
-        moved += bytes(picture.value) != before
-        control.set_state({name: old})  # else the next may have nothing to change: a seed, where the strength is 0
+        for end in ends:  # the second where the first changes nothing: a threshold below all values, say
+            control.set_state({name: end})
+            changed = bytes(picture.value) != before
+            control.set_state({name: old})  # else the next may have nothing to change: a seed, where the strength is 0
+            if changed:
+                moved += 1
+                break
 print("moved", moved)"""
 
 
