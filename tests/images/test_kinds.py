@@ -1,6 +1,7 @@
 """Image files of all kinds that microscopes and programs write: each read right, or refused with the way out."""
 
 import json
+import struct
 import uuid
 import warnings
 
@@ -196,6 +197,21 @@ def test_a_slide_with_thumbnail_label_and_macro(tmp_path):
     ]
     path = one_by_one(tmp_path / "slide.svs", images, photometric="rgb", metadata=None)
     assert np.array_equal(load_image(path, channel_axis=-1), slide)
+
+
+def test_lsm_has_a_thumbnail_after_each_page(tmp_path):
+    numbers = struct.pack(
+        "<I9i", 67127628, 500, 50, 40, 3, 1, 1, 2, 10, 8
+    )  # magic, bytes, X, Y, Z, C, T, dtype, thumbnail
+    about = (numbers + struct.pack("<3d", 1e-7, 1e-7, 3e-7)).ljust(500, b"\0")
+    images = []
+    for n, page in enumerate(PAGES[:3]):
+        images.append((page, dict(extratags=[(34412, "B", 500, about, True)] if n == 0 else [])))
+        images.append((page[::5, ::5].astype(np.uint8), dict(subfiletype=1)))
+    path = one_by_one(tmp_path / "x.lsm", images, metadata=None)
+    stack, text = read_stack(path)
+    assert text == "ZYX (LSM)" and np.array_equal(stack[:, 0], PAGES[:3])
+    assert np.array_equal(load_image(path), PAGES[:3])
 
 
 def test_two_images_of_equal_standing_are_asked_about(tmp_path, refused):
