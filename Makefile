@@ -32,7 +32,7 @@ test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium;
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
 	$(PY) -m pytest -m browser tests/project/test_browser.py
 
-test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (some minutes)
+test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (six minutes)
 	$(PY) -m pytest -m colab tests/project/test_colab.py
 
 # What an older build left in build/lib would get into the wheel.

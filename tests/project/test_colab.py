@@ -232,7 +232,7 @@ def test_notebook_runs_in_an_environment_like_colabs(name, colab):
 def test_a_notebook_runs_from_the_folder_of_make_colab_without_an_address(colab):
     (colab.clone / "build" / "lib" / "n2vlib").mkdir(parents=True)
     (colab.clone / "build" / "lib" / "n2vlib" / "left_over.py").touch()  # of an older wheel; it must not get in
-    subprocess.run(["make", "-o", "setup", f"PY={sys.executable}", "colab"], cwd=colab.clone, check=True)
+    subprocess.run(["make", "-o", "setup", f'PY="{sys.executable}"', "colab"], cwd=colab.clone, check=True)
     folder = colab.clone / "build" / "colab"
     (wheel,) = folder.glob("*.whl")
     assert sorted(path.name for path in folder.iterdir()) == sorted([wheel.name, *NAMES])
