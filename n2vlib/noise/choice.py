@@ -4,6 +4,8 @@ import dataclasses
 
 from .report import noise_report
 
+# Texture with white noise gains a decibel by a noise model, correlated noise loses some tenths: so it is taken.
+DOUBT = "; whether neighbours share noise cannot be told here: if they do, None (plain Noise2Void) is better"
 LARGEST_LOOK = 512  # pixels a side of the part in which noise is looked at before a training: half a second
 
 
@@ -33,12 +35,13 @@ def noise_model_for(some):
             return None, f"{where}{report}; a noise model takes neighbours to have independent noise"
         if report.unfit:
             return None, f"{where}{report.advice}"
+    doubt = "" if all(report.decided for report in reports) else DOUBT
     growing = [c for c in range(len(reports)) if reports[c].law.gain > 0]
     if growing:
         where = f" in channel {', '.join(map(str, growing))}" * (len(reports) > 1)
-        return "poisson_gaussian", f"the noise's variance grows with the signal{where}, as photons have it"
+        return "poisson_gaussian", f"the noise's variance grows with the signal{where}, as photons have it{doubt}"
     sigmas = ", ".join(f"{report.law.covariance.max() ** 0.5:.3g}" for report in reports)
-    return "gaussian", f"the noise is as strong everywhere, sigma {sigmas}"
+    return "gaussian", f"the noise is as strong everywhere, sigma {sigmas}{doubt}"
 
 
 def looked_at(some):

@@ -115,3 +115,10 @@ def test_clipped_noise_does_not_pass_for_weaker_noise(value):
         n2vlib.noise.models.estimate_noise(clipped[None, None], n2vlib.N2VConfig(noise_model="gaussian"))[1][0] ** 0.5
     )
     assert sigma == pytest.approx(9000, rel=0.05)
+
+
+def test_what_cannot_be_told_is_said(tiny, capsys):
+    texture = skimage.data.grass()[:256, :256] + np.random.default_rng(0).normal(0, 25, (256, 256))
+    model, line = chosen(texture, tiny, capsys)
+    assert model is not None and "whether neighbours share noise cannot be told here: if they do, None" in line
+    assert "cannot be told" not in chosen(photo() + np.random.default_rng(0).normal(0, 25, (256, 256)), tiny, capsys)[1]
