@@ -107,7 +107,7 @@ def _meant(tiff, series, name):
 def _colours(tiff, page):
     """Return how many samples of a page's pixels are colours of a photograph; 0: none, these are intensities."""
     if page.photometric == PALETTE:
-        return 0 if tiff.is_imagej or is_ramp(page.colormap.T) else 3
+        return 0 if tiff.is_imagej or page.colormap is None or is_ramp(page.colormap.T) else 3
     colours = COLOURS.get(page.photometric, 1 if page.photometric in GREY and page.samplesperpixel == 2 else 0)
     others = page.extrasamples
     transparent = page.samplesperpixel == colours + 1 and len(others) == 1 and others[0] in ALPHA
@@ -122,7 +122,7 @@ def _by_page_axes(tiff, series, name):
     pages = series[0].pages
     if series[0].kind not in ("uniform", "generic") or PAGE_METADATA not in tiff.pages.first.tags or len(series) > 1:
         return series
-    places = [tiff.pages[n].tags[PAGE_METADATA].value.get("Axes") for n in range(len(tiff.pages))]
+    places = [_place(tiff.pages[n]) for n in range(len(tiff.pages))]
     if not all(places) or len(places) != len(pages) or len({frozenset(place) for place in places}) > 1:
         return series
     values = {axis: sorted({place[axis] for place in places}, key=_in_order) for axis in places[0]}
@@ -130,6 +130,8 @@ def _by_page_axes(tiff, series, name):
     order = sorted(values, key=changes.get)  # the slowest first
     by_place = {tuple(values[axis].index(place[axis]) for axis in order): page for place, page in zip(places, pages)}
     lengths = tuple(len(values[axis]) for axis in order)
+    if len(by_place) < len(pages):  # two of one place: these are no axes
+        return series
     if len(by_place) < math.prod(lengths):
         missing = next(place for place in np.ndindex(lengths) if place not in by_place)
         where = ", ".join(f"{axis} {values[axis][n]}" for axis, n in zip(order, missing))
@@ -137,6 +139,14 @@ def _by_page_axes(tiff, series, name):
     letters = "".join(tifffile.TIFF.AXES_CODES.get(axis.lower(), "Q") for axis in order)
     pages, page = [by_place[place] for place in np.ndindex(lengths)], series[0].keyframe
     return [tifffile.TiffPageSeries(pages, lengths + page.shape, page.dtype, letters + page.axes, kind="ndtiff")]
+
+
+def _place(page):
+    """Return the axes that Micro-Manager wrote into a page, numbers or names by axis; None if there are none."""
+    tag = page.tags.get(PAGE_METADATA)
+    place = tag.value.get("Axes") if tag is not None and isinstance(tag.value, dict) else None
+    known = isinstance(place, dict) and all(isinstance(value, (int, str)) for value in place.values())
+    return place if known else None
 
 
 def _is_ndtiff(tiff):

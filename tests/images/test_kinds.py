@@ -283,7 +283,9 @@ def test_axes_that_each_page_says(tmp_path, refused):
         assert np.array_equal(stack[number, at["C"]], page)
     with refused(ValueError, "gap.tif has no page of "):
         read_stack(ndtiff(tmp_path / "gap.tif", [*places[:-1], {"time": 2, "channel": "GFP", "z": 2}]))
-    assert read_stack(ndtiff(tmp_path / "none.tif", [None] * 12))[1] == "SYX (assumed: 12 images of one channel)"
+    assumed = "SYX (assumed: 12 images of one channel)"
+    for odd in ([None] * 12, [*places[:-1], places[0]], [{"time": [n]} for n in range(12)], [*places[:-1], None]):
+        assert read_stack(ndtiff(tmp_path / "odd.tif", odd))[1] == assumed
 
 
 # OME in several files
