@@ -199,6 +199,13 @@ def test_a_slide_with_thumbnail_label_and_macro(tmp_path):
     assert np.array_equal(load_image(path, channel_axis=-1), slide)
 
 
+@pytest.mark.parametrize("flag", [0, 1])
+def test_olympus_sis_has_a_thumbnail_behind_the_image(tmp_path, flag):
+    metadata = [(33471, "s", 0, "[Camera]\nName=DP74\n", True)]
+    images = [(PAGES[0], dict(extratags=metadata)), (PAGES[0][::4, ::4], dict(subfiletype=flag))]
+    check_image(one_by_one(tmp_path / "sis.tif", images, metadata=None), PAGES[0])
+
+
 def test_lsm_has_a_thumbnail_after_each_page(tmp_path):
     numbers = struct.pack(
         "<I9i", 67127628, 500, 50, 40, 3, 1, 1, 2, 10, 8
