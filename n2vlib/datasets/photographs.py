@@ -183,9 +183,8 @@ def _copy_part(file, path, train, tests):
         there = set(part.namelist())
         for member in tqdm(chosen, unit="image", desc=path.stem):
             if member.at not in there:
-                part.writestr(
-                    zipfile.ZipInfo(member.at), member.read_bytes()
-                )  # zipfile compares the checksum (CRC) at the end
+                content = member.read_bytes()  # zipfile compares the checksum (CRC) at the end
+                part.writestr(zipfile.ZipInfo(member.at), content)
 
 
 def _read_part(path, train, tests):

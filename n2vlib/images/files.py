@@ -129,12 +129,13 @@ def read_images(source, axes=None, channel_axis=None):
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(f"no file or folder {path}: check the path")
-    files, stacks = [path], []
+    files, stacks, sources = [path], [], []
     refuse_other_formats(path)
     if path.is_dir() and not plate_files(path)[0]:
         files = image_files(path)
     for file in files:
-        stack = _read_as_stack(file, axes, channel_axis)
+        holds_a_stack = _holds_a_stack(file, axes)
+        stack = read_stack(file, axes)[0] if holds_a_stack else _photograph(file, channel_axis)
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(
                 f"{file.name} has (channels, Y, X) = {stack.shape[1:]} and {files[0].name} has {stacks[0].shape[1:]}: "
@@ -142,21 +143,19 @@ def read_images(source, axes=None, channel_axis=None):
             )
         check_values(stack, file.name)
         stacks.append(stack)
+        sources.append(file if holds_a_stack and file.is_file() else None)
     _ask_about_brightness(files, stacks)
     stack = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
     like = stack if stack.shape[1] > 1 else stack[:, 0]
     like = like[0] if not path.is_dir() and len(stack) == 1 else like
     channel_axis = channel_axis if stack.shape[1] > 1 else None
     like = like if channel_axis is None else np.moveaxis(like, -3, channel_axis)
-    sources = [file if _holds_a_stack(file, axes) and file.is_file() else None for file in files]
     written = [(f"{file.stem}_denoised", len(part), source) for file, part, source in zip(files, stacks, sources)]
     return Images(stack, like, written, channel_axis)
 
 
-def _read_as_stack(file, axes, channel_axis):
-    """Return the images of one file or plate (N, C, Y, X); with channel_axis the colours of a photograph are C."""
-    if _holds_a_stack(file, axes):
-        return read_stack(file, axes)[0]
+def _photograph(file, channel_axis):
+    """Return what a file holds (N, C, Y, X); with channel_axis the colours of a photograph are C, else it is grey."""
     if channel_axis is None:
         return to_stack(load_image(file))
     image = load_image(file, channel_axis=-1)

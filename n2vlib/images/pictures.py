@@ -60,16 +60,16 @@ def _from_tiff(path, channel_axis, series):
     image, letters, page = image[0] if len(image) == 1 else np.stack(image), found.letters, found.series[0].keyframe
     if page.photometric == PALETTE and found.colours:
         image, letters = (page.colormap.T >> 8).astype(np.uint8)[image], letters + "S"
-    elif page.samplesperpixel > 1:
-        image = np.moveaxis(image, letters.rindex("S"), -1)
-        letters = letters[::-1].replace("S", "", 1)[::-1] + "S"
+    elif page.samplesperpixel > 1 and "S" in letters:
+        before, _, after = letters.rpartition("S")  # a first S may be images that were written one by one
+        image, letters = np.moveaxis(image, len(before), -1), f"{before}{after}S"
     if found.colours:
         return grey_or_channels(without_alpha(image, found.colours, path.name), channel_axis)
     if letters.endswith("XS"):
         image, letters = np.moveaxis(image, -1, -3), letters.replace("YXS", "CYX")
-    return (
-        np.moveaxis(image, letters.index("C"), channel_axis) if channel_axis is not None and "C" in letters else image
-    )
+    if channel_axis is None or "C" not in letters:
+        return image
+    return np.moveaxis(image, letters.index("C"), channel_axis)
 
 
 def _from_picture(path, channel_axis):
@@ -95,8 +95,9 @@ def _pixels(path, picture):
         numbers, palette = np.asarray(picture), np.reshape(picture.getpalette(), (-1, 3)).astype(np.uint8)
         ramp = is_ramp(palette[: int(numbers.max()) + 1]) and "transparency" not in picture.info
         return (numbers, 0) if ramp else (np.asarray(picture.convert("RGBA")), 3)
-    if picture.format == "PNG" and path.read_bytes()[PNG_BITS] == 16:  # of which Pillow keeps 8 in colour
-        image = imagecodecs.png_decode(path.read_bytes())
+    content = path.read_bytes() if picture.format == "PNG" else b""
+    if content and content[PNG_BITS] == 16:  # of which Pillow keeps 8 in colour
+        image = imagecodecs.png_decode(content)
     else:
         image = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr") else picture)
     known = picture.mode in (*GREY_MODES, "RGB", "RGBA", "CMYK", "YCbCr")

@@ -42,7 +42,10 @@ def _opened(path, directories, **formats):
     """Open a TIFF file; return it, and what is wrong with it, if anything."""
     try:
         with contextlib.ExitStack() as files, _quiet_tifffile():
-            tiff = files.enter_context(tifffile.TiffFile(path, omexml=_companion(path), **formats))
+            tiff = files.enter_context(tifffile.TiffFile(path, **formats))
+            companion = _companion(tiff, path)
+            if companion:
+                tiff = files.enter_context(tifffile.TiffFile(path, omexml=companion))
             lacking = _files_not_there(tiff, path)
             missing = 0 if lacking else _missing_bytes(tiff)
             found = sum(_directories_of(series) for series in tiff.series)
@@ -50,10 +53,8 @@ def _opened(path, directories, **formats):
     except Exception as error:  # damage has its own kind of failure at every byte: one sentence for all
         raise unreadable(path, error) from error
     if lacking:
-        return (
-            tiff,
-            f"is one of several files of an image, and {lacking} is not beside it: put it there, or pass axes= of this",
-        )
+        more = "put it there, or pass axes= of this"
+        return tiff, f"is one of several files of an image, and {lacking} is not beside it: {more}"
     if missing > 0:
         return tiff, f"is cut off, at least {missing} bytes are missing: copy or download it again"
     return tiff, _contradiction(tiff, directories, found)
@@ -70,10 +71,9 @@ def _quiet_tifffile():
         logger.disabled = before
 
 
-def _companion(path):
+def _companion(tiff, path):
     """Return what the companion of an OME file says, if the file names one that keeps its metadata; else None."""
-    with tifffile.TiffFile(path) as tiff:
-        named = tiff.is_ome and re.search(r'<(?:\w+:)?BinaryOnly[^>]*MetadataFile="([^"]+)"', tiff.ome_metadata)
+    named = tiff.is_ome and re.search(r'<(?:\w+:)?BinaryOnly[^>]*MetadataFile="([^"]+)"', tiff.ome_metadata)
     companion = named and path.with_name(PurePosixPath(named[1].replace("\\", "/")).name)
     return companion.read_text(encoding="utf-8") if companion and companion.is_file() else None
 

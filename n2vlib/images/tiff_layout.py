@@ -71,16 +71,12 @@ def layout(tiff, axes, name, series=None):
         )
     letters, page = found.letters, found.series[0].keyframe
     if page.samplesperpixel > 1 and "C" not in letters:  # stains of one pixel, stored beside each other
-        letters = _samples_as(letters, "C", len(found.series) > 1)
+        before, _, after = letters.rpartition("S")  # a first S may be images that were written one by one
+        letters = f"{before}C{after}"
     kept = [(n, letter) for n, letter in zip(found.shape, letters) if n > 1 or letter in "CYX"]
     shape, letters = tuple(n for n, _ in kept), "".join(letter for _, letter in kept)
     letters, source = _known(shape, letters, found.source, name)
     return found._replace(shape=shape, letters=letters, source=source)
-
-
-def _samples_as(letters, letter, one_by_one):
-    """Return axes whose samples have another letter; the S of images written one by one stays."""
-    return letters[:one_by_one] + letters[one_by_one:].replace("S", letter)
 
 
 def _meant(tiff, series, name):

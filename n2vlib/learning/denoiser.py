@@ -137,17 +137,12 @@ class Denoiser:
 
     def _predict_turned(self, normal, turns, noise=None, missing=None):
         """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
-        if len(turns) == 1:
-            hidden = None if missing is None else turn_tensor(missing, *turns[0])
-            alone = self._predict_tiles(turn_tensor(normal, *turns[0]), noise, hidden)
-            return turn_tensor(alone, *turns[0], back=True)
-        clean = torch.zeros_like(normal)
+        clean = None
         for turn in turns:
             hidden = None if missing is None else turn_tensor(missing, *turn)
-            clean += turn_tensor(
-                self._predict_tiles(turn_tensor(normal, *turn), noise, hidden), *turn, back=True
-            ) / len(turns)
-        return clean
+            one = turn_tensor(self._predict_tiles(turn_tensor(normal, *turn), noise, hidden), *turn, back=True)
+            clean = one if clean is None else clean.add_(one)
+        return clean if len(turns) == 1 else clean.div_(len(turns))
 
     def same_noise(self, patches, generator):
         """Draw normalised noise of the kind that normalised patches (B, C, Y, X) have: config.covariance and shot."""

@@ -221,6 +221,16 @@ def test_lsm_has_a_thumbnail_after_each_page(tmp_path):
     assert np.array_equal(load_image(path), PAGES[:3])
 
 
+def test_channels_of_an_lsm_page_are_stains(tmp_path):
+    numbers = struct.pack("<I9i", 67127628, 500, 50, 40, 1, 3, 1, 2, 10, 8)
+    about = (numbers + struct.pack("<3d", 1e-7, 1e-7, 3e-7)).ljust(500, b"\0")
+    tag = [(34412, "B", 500, about, True)]
+    thumbnail = (PAGES[:3, ::5, ::5].astype(np.uint8), dict(subfiletype=1))
+    images = [(PAGES[:3], dict(extratags=tag)), thumbnail]
+    path = one_by_one(tmp_path / "x.lsm", images, metadata=None, planarconfig="separate")
+    assert np.array_equal(load_image(path), PAGES[:3]) and np.array_equal(read_stack(path)[0][0], PAGES[:3])
+
+
 def test_two_images_of_equal_standing_are_asked_about(tmp_path, refused):
     path = one_by_one(tmp_path / "two.tif", [PAGES[0], PAGES[1][:30]], metadata=None)
     message = (
