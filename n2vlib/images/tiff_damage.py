@@ -115,8 +115,9 @@ def count_directories(path):
             raise ValueError(
                 f"{path.name} ({size} bytes) is not a TIFF file: choose a .tif or .tiff, or export it as one"
             )
-        # TIFF counts in 16 and 32 bits, BigTIFF in 64.
+        # TIFF counts in 16 and 32 bits, BigTIFF in 64; NDPI's directories are TIFF's but for where they are.
         number, pointer, value, start = ("Q", "Q", "u8", 8) if version == 43 else ("H", "I", "u4", 4)
+        pointer = "Q" if order == "<" and path.suffix.lower() == ".ndpi" else pointer
         fields = [("tag", "u2"), ("type", "u2"), ("count", value), ("offset", value)]
         entry = np.dtype([(name, order + kind) for name, kind in fields])
         try:
