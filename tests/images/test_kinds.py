@@ -307,6 +307,18 @@ def test_axes_overrule_a_stale_description(tmp_path, refused):
     assert np.array_equal(read_stack(path, "YX")[0][0, 0], PAGES[0])
 
 
+@pytest.mark.parametrize("left", [slice(3), slice(11)])
+def test_axes_overrule_a_stale_ome_description(tmp_path, left, refused):
+    with tifffile.TiffFile(written(tmp_path / "all.ome.tif", PAGES, metadata={"axes": "TYX"})) as tiff:
+        description = tiff.ome_metadata
+    path = written(tmp_path / "left.ome.tif", PAGES[left], metadata=None, description=description)
+    for read in (load_image, read_stack):
+        message = r"lacks pages that its metadata name: copy it again, or pass the axes= .* \(as to read_stack\)"
+        with refused(ValueError, message):
+            read(path)
+    assert np.array_equal(read_stack(path, "TYX")[0][:, 0], PAGES[left])
+
+
 def ndtiff(path, places):
     """Write pages that say their axes, as Micro-Manager does."""
     with tifffile.TiffWriter(path) as file:
