@@ -56,7 +56,7 @@ def calibration(path, axes=None, series=None):
             resolution = dict(resolution=tuple(a / b if b else 0.0 for a, b in pairs), resolutionunit=unit)
         kind = "OME" if tiff.is_ome else "ImageJ" if tiff.is_imagej else ""
         if tiff.is_lsm:
-            resolution, metadata = _of_lsm(tiff.lsm_metadata)
+            resolution, metadata = _of_lsm(tiff.lsm_metadata or {})
         elif kind == "OME":
             metadata = _of_ome(tiff, found)
         else:
@@ -74,7 +74,7 @@ def _of_script(shaped):
 
 def _of_lsm(known):
     """Return the resolution and ImageJ's metadata for the sizes of an LSM file, which are in metres and seconds."""
-    x, y, z = (known[f"VoxelSize{axis}"] * 1e6 for axis in "XYZ")
+    x, y, z = (known.get(f"VoxelSize{axis}", 0) * 1e6 for axis in "XYZ")
     sizes = {"unit": "um", "spacing": z, "finterval": known.get("TimeIntervall", 0)}
     resolution = dict(resolution=(1 / x, 1 / y), resolutionunit=1) if x and y else {}
     return resolution, {name: value for name, value in sizes.items() if value}

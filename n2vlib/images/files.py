@@ -13,10 +13,11 @@ import tifffile
 from .arrays import as_array, check_values, to_stack
 from .calibration import calibration, keywords_like
 from .other_formats import refuse_other_formats
-from .pictures import is_photograph, load_image
+from .pictures import image_of, load_image
 from .plates import LEFT_ALONE, plate_files
-from .stacks import read_stack
-from .tiff_damage import is_tiff
+from .stacks import read_stack, stack_of
+from .tiff_damage import is_tiff, open_whole
+from .tiff_layout import stored
 from .writing import written_beside
 
 WRITTEN = (".tif", ".tiff")
@@ -138,8 +139,7 @@ def read_images(source, axes=None, channel_axis=None):
     if path.is_dir() and not plate_files(path)[0]:
         files = image_files(path)
     for file in files:
-        holds_a_stack = _holds_a_stack(file, axes)
-        stack = read_stack(file, axes)[0] if holds_a_stack else _photograph(file, channel_axis)
+        stack, like = _read(file, axes, channel_axis)
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(
                 f"{file.name} has (channels, Y, X) = {stack.shape[1:]} and {files[0].name} has {stacks[0].shape[1:]}: "
@@ -147,7 +147,7 @@ def read_images(source, axes=None, channel_axis=None):
             )
         check_values(stack, file.name)
         stacks.append(stack)
-        sources.append(file if holds_a_stack and file.is_file() else None)
+        sources.append(like)
     _ask_about_brightness(files, stacks)
     stack = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
     like = stack if stack.shape[1] > 1 else stack[:, 0]
@@ -158,17 +158,22 @@ def read_images(source, axes=None, channel_axis=None):
     return Images(stack, like, written, channel_axis)
 
 
-def _photograph(file, channel_axis):
-    """Return what a file holds (N, C, Y, X); with channel_axis the colours of a photograph are C, else it is grey."""
-    if channel_axis is None:
-        return to_stack(load_image(file))
-    image = load_image(file, channel_axis=-1)
-    return to_stack(image, -1 if image.ndim > 2 else None)
+def _read(file, axes, channel_axis):
+    """Return what a file or a plate's folder holds (N, C, Y, X), and the file if it is a TIFF file with axes, or None.
 
-
-def _holds_a_stack(file, axes):
-    """Tell whether a file is a plate's folder, or a TIFF file but of a photograph in colour."""
-    return file.is_dir() or (is_tiff(file) and (axes is not None or not is_photograph(file)))
+    With channel_axis the colours of a photograph are C, else it is grey.
+    """
+    colours = None if channel_axis is None else -1
+    if file.is_dir():
+        return read_stack(file, axes)[0], None
+    if is_tiff(file):
+        with open_whole(file, believe=axes is None) as tiff:
+            if axes is not None or not stored(tiff, None, file.name).colours:
+                return stack_of(tiff, file, axes)[0], file
+            image = image_of(tiff, file, colours)
+    else:
+        image = load_image(file, channel_axis=colours)
+    return to_stack(image, colours if image.ndim > 2 else None), None
 
 
 def _ask_about_brightness(files, stacks):

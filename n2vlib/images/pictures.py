@@ -33,7 +33,10 @@ def load_image(source, channel_axis=None, series=None):
     path = Path(source)
     if path.is_file():
         refuse_other_formats(path)
-        return _from_tiff(path, channel_axis, series) if is_tiff(path) else _from_picture(path, channel_axis)
+        if not is_tiff(path):
+            return _from_picture(path, channel_axis)
+        with open_whole(path) as tiff:
+            return image_of(tiff, path, channel_axis, series)
     if str(source) not in SHIPPED:
         refuse_other_formats(path)
         raise FileNotFoundError(
@@ -49,14 +52,13 @@ def is_photograph(path):
         return stored(tiff, None, path.name).colours > 0
 
 
-def _from_tiff(path, channel_axis, series):
-    """Return the image or stack of a TIFF file, colours and channels treated as `load_image` says."""
-    with open_whole(path) as tiff:
-        found = stored(tiff, series, path.name)
-        try:
-            image = [one.asarray() for one in found.series]
-        except Exception as error:  # each compression has its own kind of failure
-            raise unreadable(path, error) from error
+def image_of(tiff, path, channel_axis=None, series=None):
+    """Return what `load_image` returns of a TIFF file that `open_whole` opened."""
+    found = stored(tiff, series, path.name)
+    try:
+        image = [one.asarray() for one in found.series]
+    except Exception as error:  # each compression has its own kind of failure
+        raise unreadable(path, error) from error
     image, letters, page = image[0] if len(image) == 1 else np.stack(image), found.letters, found.series[0].keyframe
     if page.photometric == PALETTE and found.colours:
         image, letters = (page.colormap.T >> 8).astype(np.uint8)[image], letters + "S"

@@ -47,8 +47,13 @@ def read_stack(path, axes=None, series=None):
         raise FileNotFoundError(f"no file or folder {path}: check the path")
     refuse_other_formats(path)
     with open_whole(path, believe=axes is None) as tiff:
-        found = layout(tiff, axes, path.name, series)
-        return _as_stack(path, found), f"{found.letters} ({found.source})"
+        return stack_of(tiff, path, axes, series)
+
+
+def stack_of(tiff, path, axes=None, series=None):
+    """Return what `read_stack` returns of a TIFF file that `open_whole` opened."""
+    found = layout(tiff, axes, path.name, series)
+    return _as_stack(path, found), f"{found.letters} ({found.source})"
 
 
 def _as_stack(path, found):
