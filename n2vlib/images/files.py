@@ -12,6 +12,7 @@ import tifffile
 
 from .arrays import as_array, check_values, to_stack
 from .calibration import calibration, keywords_like
+from .colours import moved
 from .other_formats import refuse_other_formats
 from .pictures import image_of, load_image
 from .plates import LEFT_ALONE, plate_files
@@ -153,7 +154,7 @@ def read_images(source, axes=None, channel_axis=None):
     like = stack if stack.shape[1] > 1 else stack[:, 0]
     like = like[0] if not path.is_dir() and len(stack) == 1 else like
     channel_axis = channel_axis if stack.shape[1] > 1 else None
-    like = like if channel_axis is None else np.moveaxis(like, -3, channel_axis)
+    like = like if channel_axis is None else moved(like, -3, channel_axis)
     written = [(f"{file.stem}_denoised", len(part), source) for file, part, source in zip(files, stacks, sources)]
     return Images(stack, like, written, channel_axis)
 

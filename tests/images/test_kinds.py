@@ -174,8 +174,9 @@ def test_an_axis_for_channels_that_is_not_there(tmp_path, axis, refused):
     with refused(ValueError, f"channel_axis={axis!r} does not fit an image of 3 axes: give a number from -3 to 2"):
         load_image("astronaut", channel_axis=axis)
     path = written(tmp_path / "x.tif", PAGES[:2], imagej=True, metadata={"axes": "CYX"})
-    with refused(ValueError, "does not fit an image of 3 axes"):
-        load_image(path, channel_axis=axis)
+    for read in (load_image, read_images):
+        with refused(ValueError, "does not fit an image of 3 axes"):
+            read(path, channel_axis=axis)
 
 
 def test_a_grey_photograph_with_transparency_is_no_stack_but_is_read_with_its_folder(tmp_path, refused):
