@@ -22,7 +22,7 @@ from .tiff_layout import stored
 from .writing import written_beside
 
 WRITTEN = (".tif", ".tiff")
-TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi")  # TIFF files whatever their makers call them
+TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi", ".qptiff", ".gel")  # whatever makers call theirs
 SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
 FAR_BRIGHTER = 5  # times, from which files of one folder are asked about
 

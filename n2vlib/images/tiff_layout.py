@@ -46,6 +46,11 @@ def stored(tiff, series, name):
     if first.dtype is None or first.dtype.kind not in "buif":
         raise ValueError(f"{name} has dtype {first.dtype}: only real numbers can be denoised, save e.g. the magnitude")
     page = first.keyframe
+    if first.kind == "bif" and page.is_tiled:
+        raise ValueError(
+            f"{name} is Ventana BIF, whose tiles overlap and would have to be joined: open it in Fiji (Bio-Formats) "
+            "and save it as OME-TIFF"
+        )
     if page.photometric in OTHER_COLOURS or (page.photometric == 6 and page.compression == 1):
         kind = OTHER_COLOURS.get(page.photometric, "YCbCr")
         raise ValueError(f"{name} holds {kind}, which is not read: save it as grey levels or RGB")

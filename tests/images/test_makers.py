@@ -179,3 +179,15 @@ def test_label_and_macro_as_bio_formats_calls_them(tmp_path):
     path = tmp_path / "x.ome.tif"
     assert np.array_equal(load_image(path), PAGES[:4]) and np.array_equal(read_stack(path)[0][0], PAGES[:4])
     assert load_image(path, series=1).shape == (30, 40)
+
+
+def test_tiles_that_overlap_are_not_taken_for_the_image(tmp_path, refused):
+    scanner = dict(photometric="rgb", software="ScanOutputManager", extratags=[(700, "B", 4, b"<iSc", True)])
+    pages = [(SLIDE[:30, :40], scanner | dict(description="Label_Image"))]
+    pages += [(SLIDE, scanner | dict(description="level=0 mag=40 quality=95", tile=(64, 64)))]
+    pages += [(SLIDE[::2, ::2], scanner | dict(description="level=1 mag=20 quality=95", tile=(64, 64)))]
+    path = one_by_one(tmp_path / "x.bif", pages)
+    for read in (load_image, read_stack):
+        with refused(ValueError, r"x.bif is Ventana BIF, whose tiles overlap .* Fiji \(Bio-Formats\) .* OME-TIFF"):
+            read(path)
+    assert load_image(path, series=1).shape == (30, 40)  # its label
