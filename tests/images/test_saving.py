@@ -106,12 +106,12 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("ome", [False, True])
-@pytest.mark.parametrize("axes", ORDERS)
+# In OME positions are images of their own.
+@pytest.mark.parametrize(
+    "axes, ome", [(axes, ome) for axes in ORDERS for ome in (False, True) if not ("R" in axes and ome)]
+)
 def test_z_stays_z_in_any_order(tmp_path, untrained, axes, ome):
     (lengths, expected), source = ORDERS[axes], tmp_path / "in.tif"
-    if ome and "R" in axes:
-        return  # there OME counts R as part of another axis
     noisy = np.random.default_rng(0).poisson(9, (*lengths, 16, 18)).astype(np.uint16)
     tifffile.imwrite(source, noisy, ome=ome, photometric="minisblack", metadata={"axes": axes})
     target = n2vlib.denoise_file(untrained(2 if "C" in axes else 1), source, tmp_path / "out.tif")
