@@ -29,13 +29,13 @@ SAMPLE = 16  # images read back at the end
 
 
 def denoise_file(
-    denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, fast=False, series=None
+    denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, exact=False, series=None
 ):
     """Denoise a TIFF hyperstack of any size into another one, image by image.
 
     source, axes, series: as in `read_stack`. target: .tif or .tiff, with the axes, sizes, times and channel names of
     the source; OME if that is, else for ImageJ up to 4 GB, as BigTIFF beyond. dtype: "float32", or "same" to
-    round and clip to the source's dtype; both in the source's intensity units. tta, fast: as in
+    round and clip to the source's dtype; both in the source's intensity units. tta, exact: as in
     `Denoiser.predict`. split_channels: one file for each channel, target_ch1.tiff, target_ch2.tiff, ...
     The images are written beside the target (target.tiff.part) and moved into place at the end; called
     again with the same model, source and settings, an interrupted run goes on where it stopped.
@@ -65,7 +65,7 @@ def denoise_file(
     check_values(stack, source.name)  # before hours of work, not in the middle
     gaps = find_gaps(stack)
 
-    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, fast, series))
+    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, exact, series))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(journal):
         sums = _done(journal, key, parts)
@@ -78,7 +78,7 @@ def denoise_file(
             known = None if source.is_dir() else calibration(source, axes, series)
             _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
-        _predict_images(denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, fast=fast), sums)
+        _predict_images(denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, exact=exact), sums)
         _read_back(parts, sums)
         for part, path in zip(parts, targets):
             os.replace(part, path)
@@ -86,11 +86,11 @@ def denoise_file(
     return targets if split_channels else target
 
 
-def denoise_folder(denoiser, source, target, tta=False, fast=False):
+def denoise_folder(denoiser, source, target, tta=False, exact=False):
     """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
 
     TIFF files become TIFF files (see `denoise_file`; photographs as in `save_image`), PNG and JPEG files of 8 bits PNG
-    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, fast: as in
+    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact: as in
     `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that cannot be denoised
     is left out, and a warning says which and why.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
@@ -116,11 +116,11 @@ def denoise_folder(denoiser, source, target, tta=False, fast=False):
         path = target / names[file]
         try:
             if kinds[file] == ".tif" and not is_photograph(file):
-                written.append(denoise_file(denoiser, file, path, tta=tta, fast=fast))
+                written.append(denoise_file(denoiser, file, path, tta=tta, exact=exact))
                 continue
             colours = -1 if len(denoiser.mean) == 3 else None
             image = load_image(file, channel_axis=colours)
-            clean = denoiser.predict(image, tta=tta, channel_axis=colours, fast=fast)
+            clean = denoiser.predict(image, tta=tta, channel_axis=colours, exact=exact)
             if kinds[file] == ".tif" or image.dtype.itemsize == 2 or image.max() > 255:  # which 8 bits cannot hold
                 if kinds[file] != ".tif":
                     taken = file.stem + ".tif" in names.values()

@@ -134,16 +134,16 @@ def blur_pool(image):
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, stride=2, groups=image.shape[1])
 
 
-def receptive_radius(depth):
+def receptive_radius(depth, n2v2=False):
     """Return how many pixels away, at most, an input pixel can influence an output pixel.
 
-    Counted with room for the pooling grid: 2 convolutions a level on the way down and up reach
-    2 * 2**level pixels each, and pooling, blur and up-convolution another 2**level each.
+    Of each level 2 convolutions on the way down and 2 on the way up reach 2**level pixels each, those at the bottom
+    2**depth; a pixel lies anywhere in its square of the coarsest grid, 2**depth wide; the blur of N2V2 adds 2**level.
 
-    >>> [receptive_radius(depth) for depth in (1, 2, 3)]
-    [11, 29, 65]
+    >>> [receptive_radius(depth) for depth in (1, 2, 3)], receptive_radius(2, n2v2=True)
+    ([9, 23, 51], 26)
     """
-    return sum(2 * 2 * 2**level + 3 * 2**level for level in range(depth)) + 2 * 2**depth
+    return sum((5 if n2v2 else 4) * 2**level for level in range(depth)) + 3 * 2**depth - 1
 
 
 def pad_to_multiple(image, multiple):

@@ -121,7 +121,7 @@ def split_densities(one, count):
 
 
 def widened(one, width):
-    """Return a Denoiser of a wider network that predicts what the Denoiser `one` does (after Net2Net, Chen et al. 2016).
+    """Return a Denoiser of a wider network that predicts what the Denoiser `one` does (Net2Net, Chen et al. 2016).
 
     The channels it had ignore the new ones, whose weights are random: so nothing changes at first, and all can learn.
     """

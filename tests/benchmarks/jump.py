@@ -102,10 +102,10 @@ def prediction(arguments):
     stack, rows = generated(arguments.images, arguments.seed), []
     for name, settings in CONFIGS.items():
         denoiser = n2vlib.train(stack[:2], settings(max_steps=2, batch_size=2, seed=arguments.seed))
-        for fast in (False, True):
-            denoiser.predict(stack[:1], fast=fast)  # warm up
-            _, seconds = timed(denoiser.predict, stack, fast=fast)
-            rows.append(row_of_prediction(f"ours, {name}{', fast=True (bfloat16)' * fast}", stack, seconds))
+        for exact in (True, False):
+            denoiser.predict(stack[:1], exact=exact)  # warm up
+            _, seconds = timed(denoiser.predict, stack, exact=exact)
+            rows.append(row_of_prediction(f"ours, {name}{', exact=True (float32)' * exact}", stack, seconds))
     if not arguments.no_peers:
         few = stack[: arguments.peer_images]
         with tempfile.TemporaryDirectory() as folder:
