@@ -4,6 +4,7 @@ That they run is tested by nbval (`pytest` collects the notebooks too, see pypro
 """
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def test_notebook_opens_with_badge_goals_set_up_and_settings(path):
     slug = REPOSITORY.removeprefix("https://github.com/")
     colab = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}"
     kaggle = f"https://kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/notebooks/{path.name}"
-    badges = re.findall(r"\[!\[(.*?)\]\(\S+\)\]\((\S+)\)", title.source.splitlines()[0])  # the words for those who cannot see
+    badges = re.findall(r"\[!\[(.*?)\]\(\S+\)\]\((\S+)\)", title.source.splitlines()[0])
     assert badges == [("Open In Colab", colab), ("Open In Kaggle", kaggle)]
     assert "You will learn" in title.source and "Time" in title.source
     assert "google.colab" in set_up.source and "KAGGLE_KERNEL_RUN_TYPE" in set_up.source
@@ -166,9 +167,26 @@ def test_headings_are_ordered(path):
     headings = re.findall(r"^(#+) (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
     levels = [len(marks) for marks, _ in headings]
     assert levels[0] == 1 and levels.count(1) == 1 and max(levels) <= 3
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:])), "no level is left out"
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), "no level is left out"
     numbers = [int(found[1]) for marks, name in headings if marks == "##" and (found := re.match(r"(\d+) · ", name))]
     assert numbers == [*range(1, len(numbers) + 1)]
+
+
+ASKED = re.compile(r'<div class="alert alert-info"><b>Question(?: \d+)?\.</b> .+?</div>\n(.*)')
+ANSWER = re.compile(r"<details><summary>Answer</summary>.{10,}?</details>")
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.name < "03"], ids=lambda path: path.name)
+def test_each_question_has_its_answer_folded_below_it(path):
+    asked = 0
+    for cell in read(path).cells:
+        text = cell.source if cell.cell_type == "markdown" else ""
+        below = ASKED.findall(text)
+        assert len(below) == text.count("<b>Question") == text.count("<summary>Answer</summary>"), text
+        assert all(ANSWER.match(line) for line in below), text
+        assert "Checkpoint." not in text and "TODO" not in text, text
+        asked += len(below)
+    assert asked >= 10
 
 
 def public(module):
