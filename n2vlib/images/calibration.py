@@ -7,13 +7,29 @@ from typing import NamedTuple
 import tifffile
 
 from .tiff_damage import open_whole
-from .tiff_layout import layout
+from .tiff_layout import SOURCES, layout
 from .writing import OME_DTYPES, tiff_keywords
 
 STORED = {"ImageJ", "images", "channels", "slices", "frames", "hyperstack", "axes"}  # what tifffile writes by itself
-SIZES = ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")  # of OME, each with its ...Unit
-OF_CHANNELS = ("Name", "Color")
-PER_CHANNEL = ("LUTs", "Ranges", "Labels", "Channel")
+PLAIN = ("spacing", "unit", "finterval")  # of ImageJ, that scripts also write into files that are not ImageJ's
+PER_CHANNEL = ("LUTs", "Ranges", "Labels", "Channel", "Plane")
+# What tifffile writes into OME: of an image, of its pixels, of each channel, and of each page.
+OF_IMAGES = ("Name", "AcquisitionDate", "Description")
+OF_PIXELS = [
+    f"{size}{unit}"
+    for size in ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")
+    for unit in ("", "Unit")
+]
+OF_CHANNELS = "Name AcquisitionMode Color ContrastMethod Fluor IlluminationType NDFilter PockelCellSetting".split()
+OF_CHANNELS += [
+    f"{size}{unit}" for size in ("EmissionWavelength", "ExcitationWavelength", "PinholeSize") for unit in ("", "Unit")
+]
+OF_PAGES = [
+    f"{size}{unit}"
+    for size in ("DeltaT", "ExposureTime", "PositionX", "PositionY", "PositionZ")
+    for unit in ("", "Unit")
+]
+UNITS = {"um": "µm", "micron": "µm", "microns": "µm", "\\u00B5m": "µm", "µm": "µm", "nm": "nm", "mm": "mm", "cm": "cm"}
 
 
 class Calibration(NamedTuple):
@@ -39,44 +55,96 @@ def calibration(path, axes=None, series=None):
             unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
             resolution = dict(resolution=tuple(a / b if b else 0.0 for a, b in pairs), resolutionunit=unit)
         kind = "OME" if tiff.is_ome else "ImageJ" if tiff.is_imagej else ""
-        metadata = _of_ome(tiff) if kind == "OME" else dict(tiff.imagej_metadata or {})
-        metadata = {name: value for name, value in metadata.items() if name not in STORED}
+        if tiff.is_lsm:
+            resolution, metadata = _of_lsm(tiff.lsm_metadata or {})
+        elif kind == "OME":
+            metadata = _of_ome(tiff, found)
+        else:
+            metadata = dict(tiff.imagej_metadata or {}) or _of_script(tiff.shaped_metadata)
+    metadata = {name: value for name, value in metadata.items() if name not in STORED}
     lengths = dict(zip(found.letters, found.shape))
     channels = lengths.get("C", 1)
     return Calibration({k: v for k, v in lengths.items() if k not in "CYX"}, resolution, metadata, kind, channels)
 
 
-def _of_ome(tiff):
-    """Return the sizes, times and channels that the first image of an OME file names."""
+def _of_script(shaped):
+    """Return the sizes that a script wrote with tifffile into a plain file."""
+    return {name: shaped[0][name] for name in PLAIN if shaped and name in shaped[0]}
+
+
+def _of_lsm(known):
+    """Return the resolution and ImageJ's metadata for the sizes of an LSM file, which are in metres and seconds."""
+    x, y, z = (known.get(f"VoxelSize{axis}", 0) * 1e6 for axis in "XYZ")
+    sizes = {"unit": "um", "spacing": z, "finterval": known.get("TimeIntervall", 0)}
+    resolution = dict(resolution=(1 / x, 1 / y), resolutionunit=1) if x and y else {}
+    return resolution, {name: value for name, value in sizes.items() if value}
+
+
+def _of_ome(tiff, found):
+    """Return what the first image of an OME file says of itself, its sizes, times, channels and pages."""
     image = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    found = {name: pixels[name] for size in SIZES for name in (size, f"{size}Unit") if name in pixels}
-    channels = pixels.get("Channel", [])
-    channels = channels if isinstance(channels, list) else [channels]
-    named = {name: [channel[name] for channel in channels if name in channel] for name in OF_CHANNELS}
-    return found | {"Channel": {name: values for name, values in named.items() if len(values) == len(channels) > 0}}
+    image = image[0] if isinstance(image, list) else image
+    pixels = image["Pixels"]
+    known = {name: image[name] for name in OF_IMAGES if name in image}
+    known |= {name: pixels[name] for name in OF_PIXELS if name in pixels}
+    channels, pages = (pixels.get(name, []) for name in ("Channel", "Plane"))
+    channels, pages = (all_ if isinstance(all_, list) else [all_] for all_ in (channels, pages))
+    # In the order in which pages are written, channels last.
+    order = [f"The{letter}" for letter in found.letters if letter in "TZ"] + ["TheC"]
+    stored = math.prod(length for length, letter in zip(found.shape, found.letters) if letter not in "YX")
+    all_known = found.source == SOURCES["ome"] and len(pages) == stored
+    pages = sorted(pages, key=lambda page: [page.get(name, 0) for name in order]) if all_known else []
+    return known | {"Channel": _lists(channels, OF_CHANNELS), "Plane": _lists(pages, OF_PAGES)}
+
+
+def _lists(parts, names):
+    """Return by name the values that each of the channels or pages has."""
+    return {name: [part[name] for part in parts] for name in names if parts and all(name in part for part in parts)}
 
 
 def keywords_like(known, shape, pixel, channel=None):
     """Return the shape and tifffile's keywords for a stack (N, C, Y, X) that is to be written as another file was.
 
     known: its Calibration, or None. pixel: the NumPy dtype. channel: the number of the one that is written, of
-    several. Images along T and Z stay so; along other axes they are counted as T.
+    several. Images along T and Z stay so, Z before T in OME alone; along other axes they are counted as T.
     """
-    if known is None:
-        return shape, tiff_keywords(shape, pixel)
-    depth = known.lengths.get("Z", 1)
-    in_order = [letter for letter in known.lengths if letter in "TZ"] == list(known.lengths)
-    depth = depth if in_order and list(known.lengths) != ["Z", "T"] and shape[0] % depth == 0 else 1
-    full = (shape[0] // depth, depth, *shape[1:])
     keywords = tiff_keywords(shape, pixel)
-    if known.kind == "OME" and pixel.name in OME_DTYPES:
-        keywords = dict(ome=True, bigtiff=keywords.get("bigtiff", False), photometric="minisblack", metadata={})
-    same = known.kind == ("ImageJ" if keywords.get("imagej") else "OME")
-    metadata = _of_one_channel(known.metadata, channel, math.prod(full[:2])) if same else {}
+    if known is None:
+        return shape, keywords
+    full, axes = _with_depth(known.lengths, shape)
+    if (known.kind == "OME" or axes == "ZTCYX") and pixel.name in OME_DTYPES:
+        keywords = dict(ome=True, bigtiff=keywords.get("bigtiff", False), photometric="minisblack")
+    metadata = known.metadata
+    if known.kind != "OME" and keywords.get("ome"):
+        metadata = _as_ome(known)
+    metadata = _of_one_channel(metadata, channel, math.prod(full[:2]))
     if channel is None and shape[1] != known.channels:  # it cannot be told which these are
         metadata = {name: value for name, value in metadata.items() if name not in PER_CHANNEL}
-    return full, keywords | known.resolution | dict(metadata=metadata | {"axes": "TZCYX"})
+    return full, keywords | known.resolution | dict(metadata=metadata | {"axes": axes})
+
+
+def _with_depth(lengths, shape):
+    """Return the shape and axes in which a stack (N, C, Y, X) is written whose images had axes of these lengths."""
+    letters, depth = list(lengths), lengths.get("Z", 1)
+    if shape[0] % depth == 0 and letters[-1:] == ["Z"]:
+        return (shape[0] // depth, depth, *shape[1:]), "TZCYX"
+    if shape[0] % depth == 0 and letters[:1] == ["Z"]:
+        return (depth, shape[0] // depth, *shape[1:]), "ZTCYX"
+    return (shape[0], 1, *shape[1:]), "TZCYX"
+
+
+def _as_ome(known):
+    """Return ImageJ's sizes and times as OME names them, for what ImageJ's format cannot hold."""
+    per_unit = dict(zip("XY", known.resolution.get("resolution", ())))
+    sizes = {axis: 1 / count for axis, count in per_unit.items() if count}
+    if "spacing" in known.metadata:
+        sizes["Z"] = known.metadata["spacing"]
+    unit = UNITS.get(known.metadata.get("unit"))
+    found = {f"PhysicalSize{axis}": size for axis, size in sizes.items() if unit}
+    found |= {f"PhysicalSize{axis}Unit": unit for axis in sizes if unit}
+    if "finterval" in known.metadata:
+        found |= {"TimeIncrement": known.metadata["finterval"], "TimeIncrementUnit": "s"}
+    return found
 
 
 def _of_one_channel(metadata, channel, images):
@@ -93,4 +161,6 @@ def _of_one_channel(metadata, channel, images):
         parts["Labels"] = parts["Labels"][channel::step]
     if "Channel" in parts:
         parts["Channel"] = {name: [values[channel]] for name, values in parts["Channel"].items()}
+    if "Plane" in parts:
+        parts["Plane"] = {name: values[channel :: len(values) // images] for name, values in parts["Plane"].items()}
     return parts

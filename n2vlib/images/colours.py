@@ -36,4 +36,14 @@ def grey_or_channels(image, channel_axis):
     """
     if image.shape[-1] == 1:
         return image[..., 0]
-    return image.mean(axis=-1).astype(np.float32) if channel_axis is None else np.moveaxis(image, -1, channel_axis)
+    return image.mean(axis=-1).astype(np.float32) if channel_axis is None else moved(image, -1, channel_axis)
+
+
+def moved(image, axis, channel_axis):
+    """Return an image with the axis of its channels at channel_axis; raise ValueError if it has no such axis."""
+    if not isinstance(channel_axis, (int, np.integer)) or not -image.ndim <= channel_axis < image.ndim:
+        raise ValueError(
+            f"channel_axis={channel_axis!r} does not fit an image of {image.ndim} axes: give a number from "
+            f"{-image.ndim} to {image.ndim - 1}, -1 for (..., Y, X, channels)"
+        )
+    return np.moveaxis(image, axis, channel_axis)

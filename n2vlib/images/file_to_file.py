@@ -11,11 +11,11 @@ import numpy as np
 import tifffile
 from tqdm.auto import tqdm
 
-from .arrays import check_values
+from .arrays import check_values, to_stack
 from .calibration import calibration, keywords_like
 from .files import TIFF, WRITTEN, image_files, save_image
 from .gaps import find_gaps
-from .pictures import load_image
+from .pictures import is_photograph, load_image
 from .plates import plate_files
 from .stacks import read_stack
 
@@ -89,9 +89,10 @@ def denoise_file(
 def denoise_folder(denoiser, source, target, tta=False, fast=False):
     """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
 
-    TIFF files become TIFF files (see `denoise_file`), PNG and JPEG files of 8 bits PNG files, of more bits TIFF files
-    with all their values. source, target: folders, not the same. tta, fast: as in `Denoiser.predict`. Returns the
-    paths written. A file that cannot be denoised is left out, and a warning says which and why.
+    TIFF files become TIFF files (see `denoise_file`; photographs as in `save_image`), PNG and JPEG files of 8 bits PNG
+    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, fast: as in
+    `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that cannot be denoised
+    is left out, and a warning says which and why.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
 
     >>> import tempfile
@@ -114,14 +115,17 @@ def denoise_folder(denoiser, source, target, tta=False, fast=False):
     for file in files:
         path = target / names[file]
         try:
-            if kinds[file] == ".tif":
+            if kinds[file] == ".tif" and not is_photograph(file):
                 written.append(denoise_file(denoiser, file, path, tta=tta, fast=fast))
                 continue
             colours = -1 if len(denoiser.mean) == 3 else None
             image = load_image(file, channel_axis=colours)
             clean = denoiser.predict(image, tta=tta, channel_axis=colours, fast=fast)
-            if image.dtype.itemsize == 2:  # which 8 bits cannot hold
-                written.append(save_image(path.with_suffix(".tif"), clean))
+            if kinds[file] == ".tif" or image.dtype.itemsize == 2 or image.max() > 255:  # which 8 bits cannot hold
+                if kinds[file] != ".tif":
+                    taken = file.stem + ".tif" in names.values()
+                    path = target / (f"{file.name}.tif" if taken else f"{file.stem}.tif")
+                written.append(save_image(path, to_stack(clean, colours)))
             else:
                 written.append(save_image(path, clean, like=image))
         except (TypeError, ValueError) as error:

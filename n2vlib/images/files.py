@@ -12,15 +12,17 @@ import tifffile
 
 from .arrays import as_array, check_values, to_stack
 from .calibration import calibration, keywords_like
+from .colours import moved
 from .other_formats import refuse_other_formats
-from .pictures import is_photograph, load_image
-from .plates import plate_files
-from .stacks import read_stack
-from .tiff_damage import is_tiff
+from .pictures import image_of, load_image
+from .plates import LEFT_ALONE, plate_files
+from .stacks import read_stack, stack_of
+from .tiff_damage import is_tiff, open_whole
+from .tiff_layout import stored
 from .writing import written_beside
 
 WRITTEN = (".tif", ".tiff")
-TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi")  # TIFF files whatever their makers call them
+TIFF = (*WRITTEN, ".btf", ".tf8", ".stk", ".lsm", ".svs", ".ndpi", ".qptiff", ".gel")  # whatever makers call theirs
 SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
 FAR_BRIGHTER = 5  # times, from which files of one folder are asked about
 
@@ -28,7 +30,8 @@ FAR_BRIGHTER = 5  # times, from which files of one folder are asked about
 def save_image(path, image, like=None, axes=None):
     """Write an image to one file, whole or not at all: as TIFF with all its values, or as PNG for a slide.
 
-    image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; as PNG (Y, X), or colours (Y, X, 3).
+    image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; or colours (Y, X, 3), which are channels in a TIFF
+    file. As PNG (Y, X) or colours.
     like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept (axes: as for
     `read_stack`, if that file does not say them). For PNG, the noisy array: both are shown with the same black
     (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and those of `load_image` (float32, 0..255) values
@@ -76,6 +79,8 @@ def _as_tiff(image, like, axes):
     if like is not None and not isinstance(like, (str, Path)):
         raise ValueError(f"like is a {type(like).__name__}: for a TIFF file give the path of the file it comes from")
     known = calibration(like, axes) if like is not None and is_tiff(like) else None
+    if image.ndim == 3 and image.shape[-1] == 3 and min(image.shape[:2]) > 4:
+        image = np.moveaxis(image, -1, 0)[None]  # colours
     one = known is not None and math.prod(known.lengths.values()) == 1
     stack = to_stack(image[None] if one and image.ndim == 3 else image)  # of one image the channels come first
     if known is not None and math.prod(known.lengths.values()) != len(stack):
@@ -87,8 +92,9 @@ def _as_tiff(image, like, axes):
 
 
 def image_files(folder):
-    """Return the image files of a folder, sorted; raise FileNotFoundError if there are none."""
-    known = Path(folder).is_dir() and [file for file in Path(folder).iterdir() if file.suffix.lower() in SUFFIXES]
+    """Return the image files of a folder, sorted, without thumbnails; raise FileNotFoundError if there are none."""
+    inside = Path(folder).iterdir() if Path(folder).is_dir() else []
+    known = [file for file in inside if file.suffix.lower() in SUFFIXES and not LEFT_ALONE.match(file.name)]
     if not known:
         raise FileNotFoundError(f"folder {folder} holds no image: TIFF, PNG or JPEG files are read")
     return sorted(file for file in known if file.is_file())
@@ -134,8 +140,7 @@ def read_images(source, axes=None, channel_axis=None):
     if path.is_dir() and not plate_files(path)[0]:
         files = image_files(path)
     for file in files:
-        holds_a_stack = _holds_a_stack(file, axes)
-        stack = read_stack(file, axes)[0] if holds_a_stack else _photograph(file, channel_axis)
+        stack, like = _read(file, axes, channel_axis)
         if stacks and stack.shape[1:] != stacks[0].shape[1:]:
             raise ValueError(
                 f"{file.name} has (channels, Y, X) = {stack.shape[1:]} and {files[0].name} has {stacks[0].shape[1:]}: "
@@ -143,40 +148,46 @@ def read_images(source, axes=None, channel_axis=None):
             )
         check_values(stack, file.name)
         stacks.append(stack)
-        sources.append(file if holds_a_stack and file.is_file() else None)
+        sources.append(like)
     _ask_about_brightness(files, stacks)
     stack = stacks[0] if len(stacks) == 1 else np.concatenate(stacks)
     like = stack if stack.shape[1] > 1 else stack[:, 0]
     like = like[0] if not path.is_dir() and len(stack) == 1 else like
     channel_axis = channel_axis if stack.shape[1] > 1 else None
-    like = like if channel_axis is None else np.moveaxis(like, -3, channel_axis)
+    like = like if channel_axis is None else moved(like, -3, channel_axis)
     written = [(f"{file.stem}_denoised", len(part), source) for file, part, source in zip(files, stacks, sources)]
     return Images(stack, like, written, channel_axis)
 
 
-def _photograph(file, channel_axis):
-    """Return what a file holds (N, C, Y, X); with channel_axis the colours of a photograph are C, else it is grey."""
-    if channel_axis is None:
-        return to_stack(load_image(file))
-    image = load_image(file, channel_axis=-1)
-    return to_stack(image, -1 if image.ndim > 2 else None)
+def _read(file, axes, channel_axis):
+    """Return what a file or a plate's folder holds (N, C, Y, X), and the file if it is a TIFF file with axes, or None.
 
-
-def _holds_a_stack(file, axes):
-    """Tell whether a file is a plate's folder, or a TIFF file but of a photograph in colour."""
-    return file.is_dir() or (is_tiff(file) and (axes is not None or not is_photograph(file)))
+    With channel_axis the colours of a photograph are C, else it is grey.
+    """
+    colours = None if channel_axis is None else -1
+    if file.is_dir():
+        return read_stack(file, axes)[0], None
+    if is_tiff(file):
+        with open_whole(file, believe=axes is None) as tiff:
+            if axes is not None or not stored(tiff, None, file.name).colours:
+                return stack_of(tiff, file, axes)[0], file
+            image = image_of(tiff, file, colours)
+    else:
+        image = load_image(file, channel_axis=colours)
+    return to_stack(image, colours if image.ndim > 2 else None), None
 
 
 def _ask_about_brightness(files, stacks):
     """Warn if files of a folder, which are taken for images of one kind, differ greatly in what is bright in them."""
     if len(stacks) < 2:
         return
-    levels = [float(np.nanquantile(stack[:, :, ::4, ::4], 0.9)) for stack in stacks]
-    darkest, brightest = int(np.argmin(levels)), int(np.argmax(levels))
-    if levels[brightest] > FAR_BRIGHTER * levels[darkest] > 0:
+    bright = [stack[:, :, ::4, ::4] for stack in stacks]
+    levels = [float(np.quantile(some[np.isfinite(some)], 0.9)) if np.isfinite(some).any() else 0 for some in bright]
+    lit = {level: file for level, file in zip(levels, files) if level > 0}  # an empty image has no level to compare
+    if lit and max(lit) > FAR_BRIGHTER * min(lit):
         warnings.warn(
-            f"{files[brightest].name} is {levels[brightest] / levels[darkest]:.0f} times as bright as "
-            f"{files[darkest].name}: are they channels of one image, or of different exposures? They are taken for "
+            f"{lit[max(lit)].name} is {max(lit) / min(lit):.0f} times as bright as "
+            f"{lit[min(lit)].name}: are they channels of one image, or of different exposures? They are taken for "
             "images of one kind; if they are not, put them in folders of their own",
             stacklevel=4,
         )

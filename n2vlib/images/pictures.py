@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import skimage.data
 
-from .colours import grey_or_channels, is_ramp, without_alpha
+from .colours import grey_or_channels, is_ramp, moved, without_alpha
 from .other_formats import refuse_other_formats
 from .tiff_damage import is_tiff, open_whole, unreadable
 from .tiff_layout import PALETTE, stored
@@ -33,7 +33,10 @@ def load_image(source, channel_axis=None, series=None):
     path = Path(source)
     if path.is_file():
         refuse_other_formats(path)
-        return _from_tiff(path, channel_axis, series) if is_tiff(path) else _from_picture(path, channel_axis)
+        if not is_tiff(path):
+            return _from_picture(path, channel_axis)
+        with open_whole(path) as tiff:
+            return image_of(tiff, path, channel_axis, series)
     if str(source) not in SHIPPED:
         refuse_other_formats(path)
         raise FileNotFoundError(
@@ -44,19 +47,18 @@ def load_image(source, channel_axis=None, series=None):
 
 
 def is_photograph(path):
-    """Tell whether the image in a TIFF file is a photograph in colour."""
+    """Tell whether the image in a TIFF file is a photograph, in colour or with transparency."""
     with open_whole(path) as tiff:
-        return stored(tiff, None, path.name).colours > 1
+        return stored(tiff, None, path.name).colours > 0
 
 
-def _from_tiff(path, channel_axis, series):
-    """Return the image or stack of a TIFF file, colours and channels treated as `load_image` says."""
-    with open_whole(path) as tiff:
-        found = stored(tiff, series, path.name)
-        try:
-            image = [one.asarray() for one in found.series]
-        except Exception as error:  # each compression has its own kind of failure
-            raise unreadable(path, error) from error
+def image_of(tiff, path, channel_axis=None, series=None):
+    """Return what `load_image` returns of a TIFF file that `open_whole` opened."""
+    found = stored(tiff, series, path.name)
+    try:
+        image = [one.asarray() for one in found.series]
+    except Exception as error:  # each compression has its own kind of failure
+        raise unreadable(path, error) from error
     image, letters, page = image[0] if len(image) == 1 else np.stack(image), found.letters, found.series[0].keyframe
     if page.photometric == PALETTE and found.colours:
         image, letters = (page.colormap.T >> 8).astype(np.uint8)[image], letters + "S"
@@ -69,7 +71,7 @@ def _from_tiff(path, channel_axis, series):
         image, letters = np.moveaxis(image, -1, -3), letters.replace("YXS", "CYX")
     if channel_axis is None or "C" not in letters:
         return image
-    return np.moveaxis(image, letters.index("C"), channel_axis)
+    return moved(image, letters.index("C"), channel_axis)
 
 
 def _from_picture(path, channel_axis):
@@ -79,9 +81,11 @@ def _from_picture(path, channel_axis):
             frames, mode = getattr(picture, "n_frames", 1), picture.mode
             image, colours = _pixels(path, picture)
     except Exception as error:  # each format has its own kinds of failure: one sentence for all
-        reason = str(error).split("\n")[0]
+        unknown = isinstance(error, PIL.UnidentifiedImageError)
+        reason = "its content is of no kind that is known here" if unknown else str(error).split("\n")[0]
         raise ValueError(
-            f"{path} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG?"
+            f"{path.name} cannot be read as an image ({reason}): is it a complete TIFF, PNG or JPEG? "
+            "A file of another program can be opened in Fiji (Bio-Formats) and saved as OME-TIFF"
         ) from error
     if frames > 1 or colours is None:
         what = f"{frames} images" if frames > 1 else f"colours as {mode}"
@@ -96,10 +100,13 @@ def _pixels(path, picture):
         ramp = is_ramp(palette[: int(numbers.max()) + 1]) and "transparency" not in picture.info
         return (numbers, 0) if ramp else (np.asarray(picture.convert("RGBA")), 3)
     content = path.read_bytes() if picture.format == "PNG" else b""
-    if content and content[PNG_BITS] == 16:  # of which Pillow keeps 8 in colour
+    bits = content[PNG_BITS] if content else 8
+    if bits == 16:  # of which Pillow keeps 8 in colour
         image = imagecodecs.png_decode(content)
     else:
         image = np.asarray(picture.convert("RGB") if picture.mode in ("CMYK", "YCbCr") else picture)
+    if bits in (2, 4):  # which Pillow stretches to 8
+        image = image // (255 // (2**bits - 1))
     known = picture.mode in (*GREY_MODES, "RGB", "RGBA", "CMYK", "YCbCr")
     colours = 0 if image.ndim == 2 else 3 if image.shape[-1] > 2 else 1
     return image, colours if known else None

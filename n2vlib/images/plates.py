@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 # How microscopes name the files of a plate. Opera Phenix: row, column, field, plane; channel; times.
 PHENIX = re.compile(r"(?P<image>r\d+c\d+f\d+p\d+)-ch(?P<channel>\d+)(?P<times>\w*)\.tiff?", re.IGNORECASE)
-# MetaXpress (ImageXpress): plate and well, site, wavelength, and a number that is another for each file.
-METAXPRESS = re.compile(r"(?P<image>.*?)(?P<times>_s\d+)?_w(?P<channel>\d)(?:_?[0-9A-F-]{36})?\.tiff?", re.IGNORECASE)
+# MetaXpress (ImageXpress): plate, well or site or both, wavelength, and a number that is another for each file.
+PLACE = r"(?P<image>.*_[A-P]\d{1,2}|.*(?=_s\d))(?P<times>_s\d+)?_w(?P<channel>\d+)"
+EACH_ITS_OWN = r"(?:_?[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})?"
+METAXPRESS = re.compile(rf"{PLACE}{EACH_ITS_OWN}\.tiff?", re.IGNORECASE)
 NAMES = {"Opera Phenix": PHENIX, "MetaXpress": METAXPRESS}
-THUMBNAIL = re.compile(r"_thumb", re.IGNORECASE)
+LEFT_ALONE = re.compile(r"\.|.*_thumb", re.IGNORECASE)  # what systems hide beside images, and thumbnails
 
 
 class Plate(NamedTuple):
@@ -23,7 +25,7 @@ class Plate(NamedTuple):
 
 def plate_files(folder):
     """Return those files of a folder, sorted, that are named like a plate's, and whose names these are ("" if none)."""
-    files = [file for file in sorted(folder.iterdir()) if not THUMBNAIL.search(file.name)]
+    files = [file for file in sorted(folder.iterdir()) if not LEFT_ALONE.match(file.name)]
     for kind, pattern in NAMES.items():
         found = [file for file in files if pattern.fullmatch(file.name)]
         if found:

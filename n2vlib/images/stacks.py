@@ -47,8 +47,13 @@ def read_stack(path, axes=None, series=None):
         raise FileNotFoundError(f"no file or folder {path}: check the path")
     refuse_other_formats(path)
     with open_whole(path, believe=axes is None) as tiff:
-        found = layout(tiff, axes, path.name, series)
-        return _as_stack(path, found), f"{found.letters} ({found.source})"
+        return stack_of(tiff, path, axes, series)
+
+
+def stack_of(tiff, path, axes=None, series=None):
+    """Return what `read_stack` returns of a TIFF file that `open_whole` opened."""
+    found = layout(tiff, axes, path.name, series)
+    return _as_stack(path, found), f"{found.letters} ({found.source})"
 
 
 def _as_stack(path, found):
@@ -80,7 +85,7 @@ def _as_stack(path, found):
 
 def _in_one_piece(series):
     """Tell whether the data of a series lies in one piece in the file that was opened."""
-    return series.dataoffset is not None and not series.is_multifile
+    return series.dataoffset is not None and not series.is_multifile and series.transform is None
 
 
 def _mapped(series, path, shape):
@@ -96,7 +101,8 @@ def _pages(series, path):
             page = one.pages[0]
             yield from _mapped(one, path, (one.size // page.size, *page.shape))
         else:
-            yield from map(_decoded, one.pages)
+            pages = map(_decoded, one.pages)
+            yield from map(one.transform, pages) if one.transform else pages  # gels are stored as square roots
 
 
 def _decoded(page):

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import tifffile
 
+AS_TO_READ_STACK = " (as to read_stack)"  # for load_image knows no axes
 # Bytes of one value of each TIFF type, by its number; 0 for numbers that mean nothing.
 TYPE_BYTES = np.array([0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8, 0])
 
@@ -53,8 +54,11 @@ def _opened(path, directories, **formats):
     except Exception as error:  # damage has its own kind of failure at every byte: one sentence for all
         raise unreadable(path, error) from error
     if lacking:
-        more = "put it there, or pass axes= of this"
+        more = f"put it there, or pass axes= of this{AS_TO_READ_STACK}"
         return tiff, f"is one of several files of an image, and {lacking} is not beside it: {more}"
+    if missing == math.inf:
+        more = f"copy it again, or pass the axes= of those that are there{AS_TO_READ_STACK}"
+        return tiff, f"lacks pages that its metadata name: {more}"
     if missing > 0:
         return tiff, f"is cut off, at least {missing} bytes are missing: copy or download it again"
     return tiff, _contradiction(tiff, directories, found)
@@ -115,8 +119,9 @@ def count_directories(path):
             raise ValueError(
                 f"{path.name} ({size} bytes) is not a TIFF file: choose a .tif or .tiff, or export it as one"
             )
-        # TIFF counts in 16 and 32 bits, BigTIFF in 64.
+        # TIFF counts in 16 and 32 bits, BigTIFF in 64; NDPI's directories are TIFF's but for where they are.
         number, pointer, value, start = ("Q", "Q", "u8", 8) if version == 43 else ("H", "I", "u4", 4)
+        pointer = "Q" if order == "<" and path.suffix.lower() == ".ndpi" else pointer
         fields = [("tag", "u2"), ("type", "u2"), ("count", value), ("offset", value)]
         entry = np.dtype([(name, order + kind) for name, kind in fields])
         try:
@@ -144,7 +149,10 @@ def _end_of_values(tags):
 
 
 def _missing_bytes(tiff):
-    """Return by how many bytes the images reach beyond the end of their file; 0 or less if all are there."""
+    """Return by how many bytes the images reach beyond the end of their file; 0 or less if all are there.
+
+    Infinitely many if whole pages are missing, of those that the metadata name.
+    """
     missing = []
     for series in tiff.series:
         if series.dataoffset is not None:
@@ -152,7 +160,7 @@ def _missing_bytes(tiff):
             continue
         for page in series.pages:
             if page is None:
-                raise ValueError("pages that its metadata name are missing")
+                return math.inf
             size = page.parent.filehandle.size
             parts = list(zip(page.dataoffsets, page.databytecounts))
             if not parts or not min(count for _, count in parts):
@@ -164,13 +172,13 @@ def _missing_bytes(tiff):
 def _directories_of(series):
     """Return how many directories the images of a series should have, with those of smaller copies in a pyramid."""
     copies = [level for level in series.levels[1:] if len(level.pages[0].treeindex) == 1]  # the others hang on these
-    return sum(1 if one.is_truncated else one.size // one.pages[0].size for one in (series, *copies))
+    return sum(1 if one.is_truncated else one.size // one.keyframe.size for one in (series, *copies))
 
 
 def _contradiction(tiff, directories, found):
     """Say what is wrong with the number of pages; None if directories, axes and metadata agree."""
     first, metadata = tiff.series[0], tiff.imagej_metadata
-    again = "pass the right axes=, or save it again with them"
+    again = f"pass the right axes={AS_TO_READ_STACK}, or save it again with them"
     given_up = first.kind in ("uniform", "generic")  # so tifffile calls the pages whose metadata do not fit
     if tiff.is_imagej and (given_up or first.kind == "imagej"):
         product = math.prod(metadata.get(name, 1) for name in ("channels", "slices", "frames"))
@@ -178,7 +186,7 @@ def _contradiction(tiff, directories, found):
         if images not in (product, found):
             return f"contradicts itself, it names {images} images and has axes for {product}: {again}"
         if given_up and directories == 1:  # ImageJ may write one page for the images of all pages
-            return f"is cut off, it should hold {images} images: copy it again, or pass axes='YX' for the one it has"
+            return f"is cut off, it should hold {images} images: copy it again, or pass axes='YX'{AS_TO_READ_STACK}"
     if given_up and (tiff.is_imagej or tiff.is_ome or tiff.is_shaped):
         return f"contradicts itself, its metadata do not fit its {directories} pages: {again}"
     if found != directories and not first.is_multifile:

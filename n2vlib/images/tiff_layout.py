@@ -46,6 +46,11 @@ def stored(tiff, series, name):
     if first.dtype is None or first.dtype.kind not in "buif":
         raise ValueError(f"{name} has dtype {first.dtype}: only real numbers can be denoised, save e.g. the magnitude")
     page = first.keyframe
+    if first.kind == "bif" and page.is_tiled:
+        raise ValueError(
+            f"{name} is Ventana BIF, whose tiles overlap and would have to be joined: open it in Fiji (Bio-Formats) "
+            "and save it as OME-TIFF"
+        )
     if page.photometric in OTHER_COLOURS or (page.photometric == 6 and page.compression == 1):
         kind = OTHER_COLOURS.get(page.photometric, "YCbCr")
         raise ValueError(f"{name} holds {kind}, which is not read: save it as grey levels or RGB")
@@ -60,8 +65,9 @@ def layout(tiff, axes, name, series=None):
     if axes is not None:
         return found._replace(source="as given", **_checked(axes, found.shape, found.letters, name))
     if found.colours:
+        what = "colour photograph (RGB)" if found.colours > 1 else "grey photograph with transparency"
         raise ValueError(
-            f"{name} is a colour photograph (RGB), not a stack, its axes are {found.letters}: read it with load_image, "
+            f"{name} is a {what}, not a stack, its axes are {found.letters}: read it with load_image, "
             "or pass axes= with C if its colours are channels"
         )
     if found.source != SOURCES["ndtiff"] and _is_ndtiff(tiff):
@@ -87,8 +93,7 @@ def _meant(tiff, series, name):
         return [tiff.series[series]]
     if tiff.series[0].kind in IMAGE_FIRST:
         return [tiff.series[0]]
-    beside = [one.keyframe.is_reduced or one.keyframe.is_mask or one.name.lower() in BESIDE for one in tiff.series]
-    meant = [one for one, left_out in zip(tiff.series, beside) if not left_out] or tiff.series
+    meant = [one for one in tiff.series if not _is_beside(one)] or tiff.series
     kinds = {(one.shape, str(one.dtype), one.axes): number for number, one in reversed([*enumerate(meant)])}
     if len(kinds) > 1:
         numbers = {tiff.series.index(meant[n]): kind for kind, n in kinds.items()}
@@ -98,6 +103,12 @@ def _meant(tiff, series, name):
             "or save those to be denoised in a file of their own"
         )
     return _by_page_axes(tiff, meant, name)
+
+
+def _is_beside(series):
+    """Tell a thumbnail, label or overview by its flag, or by its name, as in "label image" of Bio-Formats."""
+    named = series.name.lower().removesuffix(" image") in BESIDE
+    return named or series.keyframe.is_reduced or series.keyframe.is_mask
 
 
 def _colours(tiff, page):

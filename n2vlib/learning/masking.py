@@ -223,9 +223,11 @@ def draw_full_mask(shape, mask, masked_pixel_percentage, generator=None, device=
     pads = tuple(side // 2 for side in mask.shape)
     hidden = F.conv2d(centres[:, None].float(), weight, padding=pads)[:, 0] > 0.5
     keys = torch.rand((planes, pixels), generator=generator, device=device)
-    rank = keys.masked_fill_(hidden.flatten(1), -1).argsort(dim=1, descending=True).argsort(dim=1)
-    missing = wanted - hidden.flatten(1).sum(1, keepdim=True)
-    hidden = hidden | (rank < missing).view_as(hidden)
+    missing = (wanted - hidden.flatten(1).sum(1, keepdim=True)).clamp(min=0)
+    most = int(missing.max())
+    largest = keys.masked_fill_(hidden.flatten(1), -1).topk(most, dim=1).indices  # sorting all took a tenth of a step
+    single = torch.zeros_like(hidden.flatten(1)).scatter_(1, largest, torch.arange(most, device=device) < missing)
+    hidden = hidden | single.view_as(hidden)
     return hidden.view(shape), centres.view(shape)
 
 

@@ -28,7 +28,7 @@ class UNet(nn.Module):
             two_convolutions(before, after) for before, after in zip([in_channels, *widths[:-2]], widths[:-1])
         )
         self.bottom = two_convolutions(widths[-2], widths[-1])
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, kernel_size=2, stride=2) for w in widths[:-1])
+        self.ups = nn.ModuleList(UpConvolution(2 * w, w, kernel_size=2, stride=2) for w in widths[:-1])
         self.decoders = nn.ModuleList(
             two_convolutions(2 * w if skip else w, w) for w, skip in zip(widths[:-1], self.skips)
         )
@@ -50,6 +50,20 @@ class UNet(nn.Module):
                 image = torch.cat([image, seen[level]], dim=1)
             image = self.decoders[level](image)
         return self.last(image)[..., :height, :width]
+
+
+class UpConvolution(nn.ConvTranspose2d):
+    """Double the sides of an image: each pixel becomes 2x2 pixels, by one matrix product.
+
+    The same numbers as its parent, whose gradient of the weights took 7 to 17 times its arithmetic: 6 % of a step.
+    """
+
+    def forward(self, image):
+        """Map (B, in_channels, Y, X) to (B, out_channels, 2 Y, 2 X)."""
+        matrix = self.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2 * 2 * out_channels, in_channels)
+        squares = F.linear(image.permute(0, 2, 3, 1), matrix, self.bias.repeat(4))
+        squares = squares.unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, Y, 2, X, 2, out_channels)
+        return squares.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
 class ChannelwiseUNets(nn.Module):

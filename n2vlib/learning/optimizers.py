@@ -25,29 +25,50 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self):
-        """Update the weights in place; (A, B, height, width) counts as a matrix (A, B * height * width)."""
+        """Update the weights in place; (A, B, height, width) counts as a matrix (A, height * width * B), as it lies."""
         for group in self.param_groups:
+            ahead = []
             for weight in group["params"]:
-                gradient = weight.grad.flatten(1)
-                state = self.state[weight]
+                gradient, state = weight.grad.permute(0, 2, 3, 1).flatten(1), self.state[weight]
                 if not state:
                     state["momentum"] = torch.zeros_like(gradient)
                 state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-                matrix = orthogonalise(gradient.lerp(state["momentum"], MOMENTUM))
+                ahead.append(gradient.lerp(state["momentum"], MOMENTUM))
+            for weight, matrix in zip(group["params"], orthogonalise(ahead)):
                 rate = group["lr"] * 0.2 * max(matrix.shape) ** 0.5
-                weight.add_(matrix.view_as(weight), alpha=-rate)
+                weight = weight.permute(0, 2, 3, 1)
+                weight.add_(matrix.view(weight.shape), alpha=-rate)
 
 
-def orthogonalise(matrix):
-    """Set all singular values of a matrix (M, N) to about 1, by Newton-Schulz iteration."""
-    if matrix.shape[0] > matrix.shape[1]:
-        return orthogonalise(matrix.T).T.contiguous()
-    a, b, c = QUINTIC
-    matrix = matrix / (matrix.norm() + 1e-7)
+def orthogonalise(matrices):
+    """Set all singular values of some matrices (M, N) to about 1, by Newton-Schulz iteration.
+
+    It multiplies a matrix X by polynomials of X X^T again and again. These commute, so they are multiplied with each
+    other instead, all (M, M) of one size at once: a tenth of a step is saved, for X is much wider than high.
+    """
+    wide = [matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T for matrix in matrices]
+    factors = [None] * len(wide)
+    for side in {len(matrix) for matrix in wide}:
+        same = [n for n, matrix in enumerate(wide) if len(matrix) == side]
+        grams = torch.stack([wide[n] @ wide[n].T for n in same])
+        squares = grams.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-14  # of the norms
+        for n, factor in zip(same, _quintics(grams / squares) / squares.sqrt()):
+            factors[n] = factor
+    results = [factor @ matrix for factor, matrix in zip(factors, wide)]
+    return [
+        result if result.shape == matrix.shape else result.T.contiguous() for result, matrix in zip(results, matrices)
+    ]
+
+
+def _quintics(gram):
+    """Return the factor by which ITERATIONS of the quintic multiply matrices X, from X X^T, (K, M, M)."""
+    (a, b, c), factor = QUINTIC, None
     for _ in range(ITERATIONS):
-        gram = matrix @ matrix.T
-        matrix = torch.addmm(matrix, torch.addmm(gram, gram, gram, beta=b, alpha=c), matrix, beta=a)
-    return matrix
+        step = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        step.diagonal(dim1=1, dim2=2).add_(a)
+        factor = step if factor is None else step @ factor
+        gram = step @ gram @ step
+    return factor
 
 
 def build_optimizers(network, config):
@@ -79,14 +100,12 @@ def cosine_schedule(fraction):
     return min(1, fraction / WARM_UP + 0.01) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def running_average(decay):
-    """Return the update of a running average of weights that reaches back a ninth of the updates at first.
+@torch.no_grad()
+def update_average(averages, weights, updates, decay):
+    """Let a running average of weights follow them by a step; it reaches back a ninth of the updates at first.
 
-    With the full decay from the start, a short training would return mostly its random first weights.
+    With the full decay from the start, a short training would return mostly its random first weights. (AveragedModel
+    of torch does the same in 0.6 instead of 0.1 ms: 3 % of a step.)
     """
-
-    def update(averages, weights, updates):
-        reach = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        get_ema_multi_avg_fn(reach)(averages, weights, updates)
-
-    return update
+    reach = min(decay, (1 + updates) / (10 + updates)) if updates else 0
+    get_ema_multi_avg_fn(reach)(averages, weights, updates)

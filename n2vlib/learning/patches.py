@@ -70,7 +70,8 @@ def channel_statistics(stack, pages, mean, std, count):
 def refuse_constant(channel, channels, value):
     """Raise the ValueError for a channel without any content."""
     others = [c for c in range(channels) if c != channel]
-    rest = f"; leave it out, as in image[:, {others}]" if others else ""
+    advice = f"; leave it out, as in image[:, {others}], or image[..., {others}] where channels come last"
+    rest = advice if others else ""
     if (channel, channels) == (3, 4) and value in OPAQUE:
         rest = ", as the transparency of a colour photograph is; leave it out, as in image[..., :3]"
     raise ValueError(f"channel {channel} is constant, every pixel is {value}: there is nothing to learn in it{rest}")

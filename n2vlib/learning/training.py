@@ -1,5 +1,6 @@
 """One loop: crop patches, hide or recorrupt them, predict, compare where the task says so, step."""
 
+import copy
 import dataclasses
 import time
 import warnings
@@ -8,7 +9,6 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel
 
 from ..images.arrays import check_values, to_stack
 from ..images.gaps import MEASURED, checked_valid, fill_gaps, find_gaps
@@ -22,7 +22,7 @@ from .losses import blind_loss, measure_leak, validation_loss
 from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
 from .network import build_network
-from .optimizers import build_optimizers, cosine_schedule, running_average
+from .optimizers import build_optimizers, cosine_schedule, update_average
 from .patches import (
     NO_GAPS,
     SMALLEST_SIDE,
@@ -231,8 +231,9 @@ class Run:
         if start is not None:
             copy_weights(start, self.network)
         self.trained = all_processes(self.network)
-        averaged = running_average(config.average_weights) if config.average_weights else None
-        self.average = AveragedModel(self.network, multi_avg_fn=averaged) if averaged else None
+        self.average = copy.deepcopy(self.network) if config.average_weights else None
+        self.weights = list(self.network.parameters())
+        self.averages = list(self.average.parameters()) if self.average else []
         self.optimizers = build_optimizers(self.network, config)
         on_plateau = config.lr_scheduler == "plateau"
         self.plateaus = [ReduceLROnPlateau(optimizer) for optimizer in self.optimizers if on_plateau]
@@ -240,8 +241,7 @@ class Run:
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
         self.step, self.seconds, self.clock, self.levels = 0, 0.0, time.perf_counter(), {}
         history = {name: [] for name in ("steps", "loss", "validation_loss", "learning_rate", "seconds")}
-        returned = self.average.module if self.average else self.network
-        self.denoiser = Denoiser(returned, config, mean, std, noise, history)
+        self.denoiser = Denoiser(self.average or self.network, config, mean, std, noise, history)
         self.normal_noise = self.denoiser.normal_noise() if noise else None
 
     @property
@@ -347,13 +347,13 @@ def _train_step(run):
     with run.numbers():
         output = run.trained(seen.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), target, where, noise)
-    for optimizer in run.optimizers:
-        optimizer.zero_grad()
+    for weight in run.weights:
+        weight.grad = None
     loss.backward()
     for optimizer in run.optimizers:
         optimizer.step()
     if run.average:
-        run.average.update_parameters(run.network)
+        update_average(run.averages, run.weights, run.step, run.config.average_weights)
     return loss.item()
 
 

@@ -4,6 +4,7 @@ import json
 import struct
 import uuid
 import warnings
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import REPOSITORY
 
 import n2vlib
 from n2vlib import load_image, read_stack
+from n2vlib.images.files import image_files, read_images
 from n2vlib.images.other_formats import READERS
 
 RNG = np.random.default_rng(0)
@@ -156,6 +158,36 @@ def test_colours_that_are_not_read_are_named(tmp_path, photometric, what, refuse
             read(path)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_pictures_of_few_bits_are_as_stored(tmp_path, bits):
+    levels = PAGES[0] % 2**bits
+    rows = np.packbits((levels[..., None] >> np.arange(bits - 1, -1, -1) & 1).reshape(40, -1), axis=1)
+    header, content = struct.pack(">2I5B", 50, 40, bits, 0, 0, 0, 0), b"".join(b"\0" + row.tobytes() for row in rows)
+    parts = [b"IHDR" + header, b"IDAT" + zlib.compress(content), b"IEND"]
+    chunks = [struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in parts]
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert np.array_equal(load_image(tmp_path / "x.png"), levels)
+
+
+@pytest.mark.parametrize("axis", [3, -4, "last", 1.0])
+def test_an_axis_for_channels_that_is_not_there(tmp_path, axis, refused):
+    with refused(ValueError, f"channel_axis={axis!r} does not fit an image of 3 axes: give a number from -3 to 2"):
+        load_image("astronaut", channel_axis=axis)
+    path = written(tmp_path / "x.tif", PAGES[:2], imagej=True, metadata={"axes": "CYX"})
+    for read in (load_image, read_images):
+        with refused(ValueError, "does not fit an image of 3 axes"):
+            read(path, channel_axis=axis)
+
+
+def test_a_grey_photograph_with_transparency_is_no_stack_but_is_read_with_its_folder(tmp_path, refused):
+    opaque = np.dstack([RGB[..., 0], np.full((40, 50), 65535, np.uint16)])
+    path = written(tmp_path / "x.tif", opaque, extrasamples=["unassalpha"])
+    with refused(ValueError, "x.tif is a grey photograph with transparency, not a stack"):
+        read_stack(path)
+    for source in (path, tmp_path):
+        assert np.array_equal(read_images(source).stack[0, 0], RGB[..., 0])
+
+
 def test_a_film_of_pictures_is_refused(tmp_path, refused):
     frames = [PIL.Image.fromarray((page // 4).astype(np.uint8)) for page in PAGES[:3]]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
@@ -276,6 +308,18 @@ def test_axes_overrule_a_stale_description(tmp_path, refused):
     assert np.array_equal(read_stack(path, "YX")[0][0, 0], PAGES[0])
 
 
+@pytest.mark.parametrize("left", [slice(3), slice(11)])
+def test_axes_overrule_a_stale_ome_description(tmp_path, left, refused):
+    with tifffile.TiffFile(written(tmp_path / "all.ome.tif", PAGES, metadata={"axes": "TYX"})) as tiff:
+        description = tiff.ome_metadata
+    path = written(tmp_path / "left.ome.tif", PAGES[left], metadata=None, description=description)
+    for read in (load_image, read_stack):
+        message = r"lacks pages that its metadata name: copy it again, or pass the axes= .* \(as to read_stack\)"
+        with refused(ValueError, message):
+            read(path)
+    assert np.array_equal(read_stack(path, "TYX")[0][:, 0], PAGES[left])
+
+
 def ndtiff(path, places):
     """Write pages that say their axes, as Micro-Manager does."""
     with tifffile.TiffWriter(path) as file:
@@ -382,6 +426,57 @@ def test_metaxpress_folders(tmp_path, refused):
     next(tmp_path.glob("plate_B02_s2_w30*.tif")).unlink()
     with refused(ValueError, "has plate_B02_s2_w1.*tif, but no channel 3 of that image"):
         read_stack(tmp_path)
+
+
+NAMES = {
+    "exp_b02_S{site}_W{wave}{number}.TIF": 2,
+    "exp_B2_s{site}_w{wave}_{number}.tiff": 2,
+    "exp_s{site}_w{wave}.tif": 2,
+    "exp_A0{site}_w{wave}{number}.tif": 2,
+    "exp_A01_s{site}_w{wave}.tif": 11,
+}
+
+
+@pytest.mark.parametrize("name, waves", NAMES.items(), ids=NAMES)
+def test_names_of_metaxpress(tmp_path, name, waves):
+    for site in (1, 2):
+        for wave in range(1, waves + 1):
+            number = str(
+                uuid.UUID(int=16**31 * wave + site)
+            ).upper()  # begins with a digit, as a channel's number may end
+            file = name.format(site=site, wave=wave, number=number)
+            written(tmp_path / file, np.full((8, 9), 100 * site + wave, np.uint16))
+    (tmp_path / "._exp_A01_s1_w1.tif").write_bytes(b"what Macs put on other disks")
+    stack, text = read_stack(tmp_path)
+    assert text == "SCYX (MetaXpress)"
+    assert stack[:, :, 0, 0].tolist() == [[100 * site + wave for wave in range(1, waves + 1)] for site in (1, 2)]
+
+
+def test_names_that_only_end_like_metaxpress_are_images_of_their_own(tmp_path, refused):
+    for week in (1, 2):
+        written(tmp_path / f"mouse_w{week}.tif", PAGES[week])
+    with refused(FileNotFoundError, "has no file named like"):
+        read_stack(tmp_path)
+    assert np.array_equal(read_images(tmp_path).stack[:, 0], PAGES[1:3])
+
+
+def test_thumbnails_and_hidden_files_in_a_folder_are_left_alone(tmp_path):
+    for site in (1, 2):  # as a plate of one wavelength is named
+        written(tmp_path / f"plate_A01_s{site}.tif", PAGES[site])
+        written(tmp_path / f"plate_A01_s{site}_thumb.tif", PAGES[site, ::4, ::4])
+        (tmp_path / f"._plate_A01_s{site}.tif").write_bytes(b"what Macs put on other disks")
+    assert [file.name for file in image_files(tmp_path)] == ["plate_A01_s1.tif", "plate_A01_s2.tif"]
+    assert np.array_equal(read_images(tmp_path).stack[:, 0], PAGES[1:3])
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("empty", [0, np.nan, -3])
+def test_an_empty_file_does_not_hide_that_others_differ(tmp_path, empty):
+    for name, level in (("a.tif", 100), ("b.tif", 900)):
+        written(tmp_path / name, RNG.normal(level, 9, (40, 40)).astype(np.float32))
+    written(tmp_path / "c.tif", np.full((40, 40), empty, np.float32))
+    with pytest.warns(UserWarning, match="b.tif is [89] times as bright as a.tif"):
+        assert len(read_images(tmp_path).stack) == 3
 
 
 def test_a_folder_of_very_different_brightness_is_asked_about(tmp_path):

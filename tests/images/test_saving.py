@@ -1,5 +1,8 @@
 """One image, or a folder of them, written back: values, grey levels, axes and sizes as they were."""
 
+import struct
+
+import imagecodecs
 import numpy as np
 import pytest
 import skimage.data
@@ -7,6 +10,7 @@ import skimage.io
 import tifffile
 
 import n2vlib
+from n2vlib.images import writing
 from n2vlib.images.calibration import calibration
 
 
@@ -91,6 +95,105 @@ def test_a_denoised_file_has_the_axes_and_sizes_of_its_source(tmp_path, untraine
             assert (saved.lengths, saved.metadata) == (after.lengths, after.metadata)
 
 
+ORDERS = {
+    "ZTCYX": ((3, 4, 2), "ZTCYX"),
+    "ZCTYX": ((3, 2, 4), "ZTCYX"),
+    "CZTYX": ((2, 3, 4), "ZTCYX"),
+    "CTZYX": ((2, 4, 3), "TZCYX"),
+    "RZCYX": ((4, 3, 2), "TZCYX"),
+    "RTZYX": ((2, 2, 3), "TZYX"),
+    "ZTRYX": ((3, 2, 2), "ZTYX"),
+}
+
+
+# In OME positions are images of their own.
+@pytest.mark.parametrize(
+    "axes, ome", [(axes, ome) for axes in ORDERS for ome in (False, True) if not ("R" in axes and ome)]
+)
+def test_z_stays_z_in_any_order(tmp_path, untrained, axes, ome):
+    (lengths, expected), source = ORDERS[axes], tmp_path / "in.tif"
+    noisy = np.random.default_rng(0).poisson(9, (*lengths, 16, 18)).astype(np.uint16)
+    tifffile.imwrite(source, noisy, ome=ome, photometric="minisblack", metadata={"axes": axes})
+    target = n2vlib.denoise_file(untrained(2 if "C" in axes else 1), source, tmp_path / "out.tif")
+    stack, text = n2vlib.read_stack(target)
+    assert text.startswith(expected) and calibration(target).lengths["Z"] == 3
+    before = n2vlib.read_stack(source)[0]
+    assert stack.shape == before.shape
+    saved = n2vlib.save_image(tmp_path / "saved.tif", before.astype(np.float32), like=source)
+    assert np.array_equal(n2vlib.read_stack(saved)[0], before) and n2vlib.read_stack(saved)[1] == text
+
+
+OF_CHANNELS = {
+    "Name": ["DAPI", "GFP"],
+    "Color": [255, -16776961],
+    "EmissionWavelength": [460.0, 520.5],
+    "EmissionWavelengthUnit": ["nm", "nm"],
+    "Fluor": ["one", "two"],
+}
+
+
+@pytest.mark.parametrize("axes", ["TCYX", "CTYX", "CZTYX"])
+def test_channels_and_pages_of_ome_keep_what_is_said_of_each(tmp_path, untrained, axes):
+    source, lengths = tmp_path / "in.ome.tif", {"T": 3, "C": 2, "Z": 2}
+    shape = [lengths[axis] for axis in axes[:-2]]
+    noisy = np.random.default_rng(0).poisson(9, (*shape, 16, 18)).astype(np.uint16)
+    seconds = np.arange(np.prod(shape)) * 1.5
+    about = {"Name": "cells", "Description": "the second try", "Channel": OF_CHANNELS}
+    pages = {"DeltaT": seconds.tolist(), "DeltaTUnit": ["s"] * len(seconds)}
+    tifffile.imwrite(source, noisy, photometric="minisblack", metadata=about | {"axes": axes, "Plane": pages})
+    order = [axes.index(axis) for axis in "ZTC" if axis in axes]
+    expected = seconds.reshape(shape).transpose(order)
+    metadata = calibration(n2vlib.denoise_file(untrained(2), source, tmp_path / "out.tif")).metadata
+    assert about.items() <= metadata.items()
+    assert metadata["Plane"] == {"DeltaT": expected.ravel().tolist(), "DeltaTUnit": pages["DeltaTUnit"]}
+    for c, path in enumerate(n2vlib.denoise_file(untrained(2), source, tmp_path / "out.tif", split_channels=True)):
+        metadata = calibration(path).metadata
+        assert metadata["Channel"] == {name: [values[c]] for name, values in OF_CHANNELS.items()}
+        assert metadata["Plane"]["DeltaT"] == expected[..., c].ravel().tolist()
+
+
+def test_pages_of_several_positions_are_not_mixed_up(tmp_path, untrained):
+    noisy = np.random.default_rng(0).poisson(9, (3, 2, 16, 18)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "in.ome.tif", ome=True) as file:
+        for position in noisy:
+            file.write(position, photometric="minisblack", metadata={"axes": "TYX", "Plane": {"DeltaT": [0.0, 2.0]}})
+    target = n2vlib.denoise_file(untrained(), tmp_path / "in.ome.tif", tmp_path / "out.tif")
+    assert calibration(target).lengths == {"T": 6} and calibration(target).metadata["Plane"] == {}
+
+
+@pytest.mark.parametrize("unit", ["um", "micron", "\\u00B5m", "nm", "pixel"])
+def test_sizes_and_times_survive_where_imagejs_format_ends(tmp_path, untrained, unit, monkeypatch):
+    noisy = np.random.default_rng(0).poisson(9, (2, 3, 16, 18)).astype(np.uint16)
+    about = {"axes": "TZYX", "spacing": 0.25, "unit": unit, "finterval": 2.5}
+    tifffile.imwrite(tmp_path / "in.tif", noisy, imagej=True, resolution=(10, 5), metadata=about)
+    monkeypatch.setattr(writing, "LARGEST_IMAGEJ", 0)  # as if it had 4 GB
+    after = calibration(n2vlib.denoise_file(untrained(), tmp_path / "in.tif", tmp_path / "out.tif"))
+    assert (after.kind, after.lengths, after.resolution["resolution"]) == ("OME", {"T": 2, "Z": 3}, (10, 5))
+    assert (after.metadata["TimeIncrement"], after.metadata["TimeIncrementUnit"]) == (2.5, "s")
+    sizes = {name: value for name, value in after.metadata.items() if name.startswith("PhysicalSize")}
+    ome = "nm" if unit == "nm" else "µm"
+    expected = {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", (0.1, 0.2, 0.25))}
+    expected |= {f"PhysicalSize{axis}Unit": ome for axis in "XYZ"}
+    assert sizes == ({} if unit == "pixel" else expected)
+
+
+def test_sizes_of_other_makers_and_of_scripts_are_kept(tmp_path, untrained):
+    noisy = np.random.default_rng(0).poisson(9, (3, 16, 18)).astype(np.uint16)
+    about = {"axes": "ZYX", "spacing": 0.25, "unit": "um", "of my own": 7}
+    tifffile.imwrite(tmp_path / "script.tif", noisy, photometric="minisblack", resolution=(10, 5), metadata=about)
+    numbers = struct.pack("<I9i", 67127628, 500, 18, 16, 3, 1, 1, 2, 10, 8) + struct.pack("<3d", 1e-7, 2e-7, 2.5e-7)
+    tags = [(34412, "B", 500, numbers.ljust(500, b"\0"), True)]  # of Zeiss: sizes in metres
+    with tifffile.TiffWriter(tmp_path / "zeiss.lsm") as file:
+        for n, page in enumerate(noisy):
+            file.write(page, photometric="minisblack", metadata=None, extratags=tags if n == 0 else [])
+            file.write(page[::4, ::4], photometric="minisblack", metadata=None, subfiletype=1)
+    for name in ("script.tif", "zeiss.lsm"):
+        after = calibration(n2vlib.denoise_file(untrained(), tmp_path / name, tmp_path / "out.tif"))
+        assert (after.kind, after.lengths) == ("ImageJ", {"Z": 3}), name
+        assert np.allclose(after.resolution["resolution"], (10, 5)), name
+        assert np.isclose(after.metadata["spacing"], 0.25) and after.metadata["unit"] == "um", name
+
+
 def test_each_file_of_a_split_result_knows_its_own_channel(tmp_path, untrained):
     source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, (3, 2, 32, 40)).astype(np.uint16)
     tables = [np.stack([np.arange(256, dtype=np.uint8) // part] * 3) for part in (1, 2)]
@@ -131,7 +234,31 @@ def test_axes_can_be_told(tmp_path):
     assert saved.lengths == {"Z": 3} and saved.resolution["resolution"] == (50, 50)
 
 
+def test_colours_are_channels_in_a_tiff_file(tmp_path):
+    colours = skimage.data.astronaut()[:40, :50]
+    stack, text = n2vlib.read_stack(n2vlib.save_image(tmp_path / "colours.tif", colours))
+    assert text == "CYX (ImageJ)" and np.array_equal(stack[0], np.moveaxis(colours, -1, 0))
+
+
 # A folder
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_photographs_of_any_format_are_denoised_with_their_folder(tmp_path, untrained, channels):
+    (tmp_path / "in").mkdir()
+    colours = skimage.data.astronaut()[:40, :50]
+    deep, opaque = colours.astype(np.uint16) * 256, np.full((40, 50), 255, np.uint8)
+    (tmp_path / "in" / "deep.png").write_bytes(imagecodecs.png_encode(deep))
+    tifffile.imwrite(tmp_path / "in" / "deep.tif", deep, photometric="rgb")
+    tifffile.imwrite(tmp_path / "in" / "four.tiff", np.dstack([colours, opaque]), photometric="rgb", extrasamples=[2])
+    tifffile.imwrite(tmp_path / "in" / "two.TIF", np.stack([colours] * 2), photometric="rgb")
+    model, axis = untrained(channels), -1 if channels == 3 else None
+    paths = n2vlib.denoise_folder(model, tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in paths] == ["deep.png.tif", "deep.tif", "four.tiff", "two.TIF"]
+    for path in paths:
+        source = tmp_path / "in" / path.name.replace(".png.tif", ".png")
+        expected = model.predict(n2vlib.load_image(source, channel_axis=axis), channel_axis=axis)
+        assert np.array_equal(n2vlib.load_image(path, channel_axis=axis), expected), path.name
 
 
 def test_a_folder_of_mixed_sizes_and_kinds_is_denoised_one_after_the_other(tmp_path, untrained):
