@@ -37,6 +37,9 @@ def test_the_address_is_set_everywhere_and_all_else_stays_byte_for_byte(copy):
         for file, content in files.items():
             wanted = ADDRESS.sub(rb"github\g<1>/" + name.encode() + rb"/n2vlib", content)
             assert (folder / file).read_bytes() == wanted, file
+        for file in (file for file in files if file.endswith(".ipynb")):  # badge of Kaggle, line for feedback
+            for place in (f"src=https://github.com/{name}/n2vlib/blob/main/{file}", f"/{name}/n2vlib/issues/new"):
+                assert place.encode() in (folder / file).read_bytes()
         # OWNER is left where the command is told of, and where the scripts and tests know it as the placeholder.
         left = {file for file in files if re.search(rb"\bOWNER\b", (folder / file).read_bytes())}
         assert {file for file in left if not file.startswith("tests/")} <= {"Makefile", "CONTRIBUTING.md"}

@@ -4,6 +4,7 @@ That they run is tested by nbval (`pytest` collects the notebooks too, see pypro
 """
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def test_running_a_notebook_prints_what_its_cells_print_and_no_warning(tmp_path)
 def test_notebook_can_be_read_in_class(path):
     notebook = read(path)
     kinds = [cell.cell_type for cell in notebook.cells]
-    assert 20 <= len(kinds) <= 40
+    assert 20 <= len(kinds) <= 45
     assert "codecode" not in "".join(kinds), "prose between any two code cells"
     for cell in code_cells(path):
         assert len([line for line in cell.source.splitlines() if line.strip()]) <= 20, cell.source
@@ -140,11 +141,52 @@ def test_notebook_can_be_read_in_class(path):
 def test_notebook_opens_with_badge_goals_set_up_and_settings(path):
     title, set_up, _, settings = read(path).cells[:4]
     slug = REPOSITORY.removeprefix("https://github.com/")
-    badge = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}"
-    assert badge in title.source and "You will learn" in title.source and "Time" in title.source
-    assert "google.colab" in set_up.source and f"git+{REPOSITORY}" in set_up.source
+    colab = f"https://colab.research.google.com/github/{slug}/blob/main/notebooks/{path.name}"
+    kaggle = f"https://kaggle.com/kernels/welcome?src={REPOSITORY}/blob/main/notebooks/{path.name}"
+    badges = re.findall(r"\[!\[(.*?)\]\(\S+\)\]\((\S+)\)", title.source.splitlines()[0])
+    assert badges == [("Open In Colab", colab), ("Open In Kaggle", kaggle)]
+    assert "You will learn" in title.source and "Time" in title.source
+    assert "google.colab" in set_up.source and "KAGGLE_KERNEL_RUN_TYPE" in set_up.source
+    assert f"git+{REPOSITORY}" in set_up.source
     assert "--no-deps" in set_up.source, "Colab's torch and numpy must stay as they are"
     assert "N2VLIB_MODE" in settings.source
+
+
+@every_notebook
+def test_notebook_ends_with_questions_and_a_line_for_feedback(path):
+    cells = read(path).cells
+    headings = [line for cell in cells for line in cell.source.splitlines() if line.startswith("## ")]
+    assert any(re.search("questions|Exercises", heading) for heading in headings[-3:])
+    (line,) = [line for line in cells[-1].source.splitlines() if line.startswith("**Feedback**")]
+    assert f"({REPOSITORY}/issues/new)" in line
+
+
+@every_notebook
+def test_headings_are_ordered(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^(#+) (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    levels = [len(marks) for marks, _ in headings]
+    assert levels[0] == 1 and levels.count(1) == 1 and max(levels) <= 3
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), "no level is left out"
+    numbers = [int(found[1]) for marks, name in headings if marks == "##" and (found := re.match(r"(\d+) · ", name))]
+    assert numbers == [*range(1, len(numbers) + 1)]
+
+
+ASKED = re.compile(r'<div class="alert alert-info"><b>Question(?: \d+)?\.</b> .+?</div>\n(.*)')
+ANSWER = re.compile(r"<details><summary>Answer</summary>.{10,}?</details>")
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.name < "03"], ids=lambda path: path.name)
+def test_each_question_has_its_answer_folded_below_it(path):
+    asked = 0
+    for cell in read(path).cells:
+        text = cell.source if cell.cell_type == "markdown" else ""
+        below = ASKED.findall(text)
+        assert len(below) == text.count("<b>Question") == text.count("<summary>Answer</summary>"), text
+        assert all(ANSWER.match(line) for line in below), text
+        assert "Checkpoint." not in text and "TODO" not in text, text
+        asked += len(below)
+    assert asked >= 10
 
 
 def public(module):
@@ -214,7 +256,7 @@ def test_links_and_references_have_the_right_form(path):
             assert WEB.fullmatch(target), f"{name}: {target}"
             if "arxiv.org" in target or "doi.org" in target:
                 assert PAPER.fullmatch(target), f"{name}: {target} is no address of a paper"
-    bare = re.findall(r"""(?<![("])https?://\S+""", text)
+    bare = re.findall(r"""(?<![("=])https?://\S+""", text)
     assert not bare, "make it a link with a name"
     (references,) = re.findall(r"\*\*References\*\* (.+)", text)
     for reference in references.rstrip(".").split(" · "):

@@ -62,7 +62,7 @@ def test_student_version_holds_no_solutions_and_no_outputs(path):
     nbformat.validate(student)
     assert not [cell for cell in student.cells if cell.cell_type == "code" and cell.outputs]
     assert not [cell for cell in student.cells if "# solution" in cell.source or "# placeholder" in cell.source]
-    assert "colab-badge" not in student.cells[0].source
+    assert "colab-badge" not in student.cells[0].source and "kaggle" not in student.cells[0].source
     assert len(student.cells) == len(notebook.cells)
     untouched = [a.source == b.source for a, b in zip(notebook.cells[1:], student.cells[1:])]
     assert untouched.count(False) == order.count("solution")

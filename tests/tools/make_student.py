@@ -65,7 +65,7 @@ def student_version(notebook):
             cell.metadata.tags = [*tags, "raises-exception"]
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        else:  # the badge leads to the notebook with the solutions
+        else:  # the badges lead to the notebook with the solutions
             lines = [line for line in cell.source.splitlines() if not line.startswith("[![Open In Colab]")]
             cell.source = "\n".join(lines).strip("\n")
     return student

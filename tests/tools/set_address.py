@@ -1,7 +1,8 @@
 """Write the repository's address on GitHub everywhere: `make address OWNER=name`.
 
-The address stands in pyproject.toml, CITATION.cff, README.md, CONTRIBUTING.md and, as badge and set-up cell, in each
-notebook. Until it is known, the owner's name in it is OWNER. A later call moves from one owner to the next.
+The address stands in pyproject.toml, CITATION.cff, README.md, CONTRIBUTING.md and, as badges (Colab, Kaggle), set-up
+cell and line for feedback, in each notebook. Until it is known, the owner's name in it is OWNER. A later call moves
+from one owner to the next.
 """
 
 import re
