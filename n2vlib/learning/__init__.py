@@ -12,6 +12,7 @@ losses           what training minimises; measured on trained networks: leak, no
 optimizers       Muon and Adam, learning rate, average of the weights
 training         the loop
 model_files      models and checkpoints on disk, and how an interrupted training is resumed
+similar_patches  what patches of the image that look alike tell of each other, mixed into a prediction
 denoiser         a trained network: prediction in tiles with a halo, self-ensemble, noise model applied
 metrics          PSNR, scale-invariant PSNR, SSIM: how close to the truth
 device           processors, number formats, threads, several processes
@@ -25,4 +26,5 @@ from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .network import UNet, build_network, receptive_radius
 from .optimizers import build_optimizers, cosine_schedule
 from .patches import split_images
+from .similar_patches import mix_with_similar, nl_ridge
 from .training import train

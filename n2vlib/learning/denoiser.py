@@ -1,6 +1,7 @@
 """A trained network with all it needs to denoise: normalisation, noise model, history."""
 
 import dataclasses
+import functools
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,6 +18,7 @@ from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
 from .network import build_network, receptive_radius
 from .patches import page_statistics
+from .similar_patches import mix_with_similar
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 STRIP = 256  # rows
@@ -52,7 +54,7 @@ class Denoiser:
         """Where the network computes."""
         return next(self.network.parameters()).device
 
-    def predict(self, image, tta=False, channel_axis=None, draws=None, exact=False, valid=None):
+    def predict(self, image, tta=False, channel_axis=None, draws=None, exact=False, valid=None, similar=False):
         """Denoise an image of any size: padded, cut into tiles and put together again by itself.
 
         image: (Y, X), (N, Y, X) or (N, C, Y, X), as in training, in intensity units.
@@ -63,30 +65,39 @@ class Denoiser:
             tta so many for each turn); 0: predict from the image without more noise.
         exact: convolve in float32. Else in bfloat16, as training does, where the processor has it built in and the
             image is so noisy that its rounding is less than a tenth of the noise that is left: twice as fast.
+        similar: average with what similar patches elsewhere in the image say, as far as the noisy image tells that it
+            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model.
         valid: as in `train`. What is not valid, constant, saturated, empty or NaN comes back as it is; hot and dead
             pixels are predicted from their neighbours.
         Returns a float32 array of the same shape, in the intensity units of the input.
-        Raises ValueError for another number of channels than in training, or numbers no sensor gives.
+        Raises ValueError for another number of channels than in training, numbers no sensor gives, or `similar` without
+        a noise model.
 
         >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
         >>> untrained.predict(np.full((5, 37, 53), 100)).shape
         (5, 37, 53)
         """
+        if similar and self.noise is None:
+            raise ValueError(
+                "similar=True needs to know how noisy each pixel is, and this denoiser has no noise model: "
+                'train with noise_model="gaussian" or "poisson_gaussian", or leave similar out'
+            )
         image = as_array(image)
         stack = self.stack_of(image, channel_axis)
         check_values(stack)
         gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
         clean = np.empty(stack.shape, np.float32)
         for n, target in enumerate(clean):
-            target[:] = self.predict_image(stack, n, gaps, tta, draws, exact)
+            target[:] = self.predict_image(stack, n, gaps, tta, draws, exact, similar)
         return from_stack(clean, image, channel_axis)
 
-    def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False):
+    def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False, similar=False):
         """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
         level = [values[0] for values in self.levels(stack, gaps, [n])]
         rounded = not exact and self._is_noisy(stack[n], level)
         with fast_numbers(self.device) if rounded else nullcontext():
-            return self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level).astype(np.float32, copy=False)
+            clean = self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level, similar)
+        return clean.astype(np.float32, copy=False)
 
     def _is_noisy(self, page, level):
         """Return whether the noise in the middle of each channel of a (C, Y, X) page is above NOISY spreads."""
@@ -105,11 +116,11 @@ class Denoiser:
         mean, std, _ = page_statistics(stack, pages, gaps)
         return mean, np.where(std > 0, std, self.std)
 
-    def _predict_around_gaps(self, page, codes, tta, draws, level):
+    def _predict_around_gaps(self, page, codes, tta, draws, level, similar):
         """Denoise one (C, Y, X) page, but for its gaps, which stay as they are."""
         missing = None if codes is None else codes != MEASURED
         filled = self.without_patterns(fill_gaps(page, missing)[None])[0]
-        clean = self._predict_page(filled, tta, draws, level, missing)
+        clean = self._predict_page(filled, tta, draws, level, missing, similar)
         return clean if codes is None else np.where(codes == GAP, page, clean)
 
     def stack_of(self, image, channel_axis=None):
@@ -127,7 +138,7 @@ class Denoiser:
         """Return a stack (N, C, Y, X) without the lines and waves that the config names, estimated on each page."""
         return without_patterns(stack, self.config.lines, self.config.waves, gaps)
 
-    def _predict_page(self, page, tta, draws, level, missing=None):
+    def _predict_page(self, page, tta, draws, level, missing=None, similar=False):
         """Denoise one (C, Y, X) page: into normalised units, through the network, and back.
 
         level: its mean and spread. missing: booleans (C, Y, X), where no noisy pixel is that could be combined with the
@@ -139,6 +150,10 @@ class Denoiser:
         if self.config.covariance is None or draws == 0:
             noise = self.normal_noise(*level) if self.config.noise_model else None
             clean = self._predict_turned(normal, turns if tta else turns[:1], noise, missing)
+            if similar:
+                generator = torch.Generator().manual_seed(self.config.seed)
+                once = functools.partial(self._predict_turned, turns=turns[:1], noise=noise, missing=missing)
+                clean, _ = mix_with_similar(normal, clean, once, *noise, generator)
             return self.denormalise(clean.numpy(), *level)
         clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way

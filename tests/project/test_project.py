@@ -24,7 +24,7 @@ FILES = {
     "calibration pictures files file_to_file",
     "noise": "validity models covariance waves lines spectrum masks pages law report choice",
     "learning": "metrics device optimizers allowed_values masking config network patches "
-    "model_files denoiser losses training",
+    "model_files similar_patches denoiser losses training",
     "datasets": "ranges downloads photographs painted pretrained",
     "show": "figures diagrams sliders live_training",
     "two_stage": "settings regions result pipeline",

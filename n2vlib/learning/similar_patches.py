@@ -1,0 +1,119 @@
+"""What a small network does not see: patches elsewhere in the image that look alike, and tell of each other."""
+
+import torch
+import torch.nn.functional as F
+
+from ..noise.models import noise_variance
+
+SIDE, STRIDE = 7, 4  # of the patches, and from one reference to the next, in pixels
+REACH = 12  # pixels, how far away similar patches are looked for
+GROUP = 55  # patches that look most alike
+ROWS, CHUNK = 16, 1024  # rows of references, and references, at a time, to bound the memory
+FAR = 1e4  # standard deviations: what lies beyond the image looks like nothing in it
+STRONGER = 0.5  # of the noise's deviation, added to measure the weight
+USUAL = 2 / 3  # the weight that was best on average; a measured one, off by 0.15, is drawn towards it
+
+
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)  # inside a prediction in bfloat16 too
+def nl_ridge(noisy, pilot, variance):
+    """Denoise an image by groups of similar patches, found in a first result, the pilot (NL-Ridge).
+
+    Each patch of a group becomes the weighted sum of all of them with the least expected squared error, the pilot
+    being taken for the truth: X (X'X + V)^-1 X'Y, with the noisy patches as columns of Y, those of the pilot as columns
+    of X, and the sums of their noise's variances on the diagonal of V (Herbreteau & Kervrann, ICIP 2022; the second
+    step of BM3D, Dabov et al. 2007, in another form).
+
+    noisy, pilot, variance: (Y, X) float tensors, normalised units (squared). Returns one more; of an image with a side
+    below 31 pixels the pilot itself.
+
+    >>> wave = torch.sin(torch.arange(64) / 3).expand(64, 64)
+    >>> noisy = wave + 0.5 * torch.randn((64, 64), generator=torch.Generator().manual_seed(0))
+    >>> result = nl_ridge(noisy, wave, torch.full((64, 64), 0.25))
+    >>> bool((result - wave).std() < 0.1)
+    True
+    """
+    height, width = noisy.shape
+    if min(height, width) < SIDE + 2 * REACH:
+        return pilot
+    padding = (0, (SIDE - width) % STRIDE, 0, (SIDE - height) % STRIDE)
+    noisy, pilot, variance = (F.pad(part[None], padding, mode="reflect")[0] for part in (noisy, pilot, variance))
+    total = F.avg_pool2d(variance[None], SIDE, 1)[0] * SIDE**2
+    across = pilot.shape[1]
+    pixels = (torch.arange(SIDE)[:, None] * across + torch.arange(SIDE)).flatten()
+    results, weights = torch.zeros(2, pilot.numel())
+    for top in range(0, len(pilot) - SIDE + 1, ROWS * STRIDE):
+        for y, x in zip(*(places.split(CHUNK) for places in _most_alike(pilot, top))):
+            where = (y * across + x)[..., None] + pixels  # (references, GROUP, SIDE**2)
+            better, trust = _ridge(noisy.flatten()[where], pilot.flatten()[where], total[y, x][..., None])
+            results.index_add_(0, where.flatten(), (better * trust).flatten())
+            weights.index_add_(0, where.flatten(), trust.expand_as(better).flatten())
+    return (results / weights).view(pilot.shape)[:height, :width]
+
+
+def _most_alike(pilot, top):
+    """Return rows and columns, (references, GROUP) each, of the patches most like those of some rows of references."""
+    wide = F.pad(pilot, (REACH,) * 4, value=FAR)
+    rows = min(ROWS, (len(pilot) - SIDE - top) // STRIDE + 1)
+    height, width = (rows - 1) * STRIDE + SIDE, pilot.shape[1]
+    here = pilot[top : top + height]
+    offsets = torch.cartesian_prod(*[torch.arange(-REACH, REACH + 1)] * 2)
+    distances = []
+    for y, x in offsets.tolist():
+        there = wide[REACH + top + y :, REACH + x :][:height, :width]
+        distances.append(F.avg_pool2d((here - there).square_()[None], SIDE, STRIDE)[0])
+    columns = distances[0].shape[1]
+    distances = torch.stack(distances).flatten(1)
+    distances[len(offsets) // 2] = -1  # itself, also where others are equal: so every pixel is in some group
+    nearest = offsets[distances.topk(GROUP, dim=0, largest=False).indices.T]
+    y = (top + torch.arange(rows) * STRIDE).repeat_interleave(columns)
+    x = (torch.arange(columns) * STRIDE).repeat(rows)
+    return y[:, None] + nearest[..., 0], x[:, None] + nearest[..., 1]
+
+
+def _ridge(noisy, pilot, variance):
+    """Return groups of patches denoised, and how far to trust each patch: one over its noise.
+
+    noisy, pilot: (K, GROUP, SIDE**2), a patch a row. variance: of each patch, (K, GROUP, 1). By Woodbury's identity
+    the matrix to invert has the size of a patch, whatever the size of the group.
+    """
+    shares = (pilot / variance).mT
+    matrix = shares @ pilot
+    matrix.diagonal(dim1=1, dim2=2).add_(1)
+    left = torch.cholesky_solve(pilot.mT, torch.linalg.cholesky(matrix)).mT
+    return left @ (shares @ noisy), 1 / (left @ shares).square().sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
+    """Return the mean of a prediction and of what similar patches make of it, weighted as the noisy image tells.
+
+    What a network and a group of patches get wrong is mostly different, so their mean is better than each. How much of
+    each, a noisier copy of the image tells: both denoise y + a z, and are compared with y - z / a, z being noise drawn
+    like the image's own. For Gaussian noise these are independent (Pang et al., CVPR 2021).
+
+    noisy, pilot: (C, Y, X), normalised. predict: a function that denoises such an image. gain, offset: of the noise,
+    (C, 1, 1, 1) each. Returns the mean, (C, Y, X), and the weights of the similar patches, C numbers from 0 to 0.82:
+    the geometric mean of what is measured and USUAL.
+
+    >>> wave = torch.sin(torch.arange(64) / 3).expand(1, 64, 64)
+    >>> noisy = wave + 0.5 * torch.randn((1, 64, 64), generator=torch.Generator().manual_seed(0))
+    >>> gain, offset = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.25)
+    >>> blurred = lambda image: F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
+    >>> mean, weights = mix_with_similar(noisy, blurred(noisy), blurred, gain, offset, torch.Generator())
+    >>> bool((mean - wave).std() < 0.75 * (blurred(noisy) - wave).std()), weights[0] > 0.5
+    (True, True)
+    """
+    variance = noise_variance(pilot[:, None], gain, offset)[:, 0].expand_as(pilot)
+    others = torch.stack([nl_ridge(*channel) for channel in zip(noisy, pilot, variance)])
+    noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
+    along, across = torch.zeros(2, len(noisy))
+    for drawn in (noise, -noise):  # what goes along with it by chance goes the other way
+        harder = noisy + STRONGER * drawn
+        first = predict(harder)
+        more = (1 + STRONGER**2) * variance
+        second = torch.stack([nl_ridge(*channel) for channel in zip(harder, first, more)])
+        difference, target = second - first, noisy - drawn / STRONGER
+        along += (difference * (target - first)).sum((1, 2))
+        across += difference.square().sum((1, 2))
+    weights = (USUAL * (along / across.clamp(min=1e-12)).clamp(0, 1)).sqrt()
+    return pilot + weights[:, None, None] * (others - pilot), weights.tolist()

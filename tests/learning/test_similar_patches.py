@@ -1,0 +1,112 @@
+"""What patches that look alike tell of each other: its formula, its weight, and what a prediction makes of it."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from n2vlib import N2VConfig, psnr, train
+from n2vlib.learning import mix_with_similar, nl_ridge
+from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike, _ridge
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    clean = skimage.data.camera()[::4, ::4].astype(np.float32)
+    return clean, clean + np.random.default_rng(0).normal(0, 25, clean.shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def denoiser(photograph):
+    return train(photograph[1], N2VConfig(noise_model="gaussian", max_steps=150, device="cpu"))
+
+
+def test_a_group_is_denoised_by_the_formula_of_the_docstring():
+    noisy, pilot = torch.randn(2, 3, GROUP, SIDE**2, generator=seeded(), dtype=torch.float64)
+    variance = torch.rand(3, GROUP, 1, generator=seeded(), dtype=torch.float64) + 0.5
+    better, trust = _ridge(noisy, pilot, variance)
+    gram = pilot @ pilot.mT  # X'X: here a patch is a row
+    weights = torch.linalg.solve(gram + torch.diag_embed(variance[..., 0]), gram)
+    assert torch.allclose(better, weights.mT @ noisy)
+    assert torch.allclose(trust[..., 0], 1 / weights.square().sum(1))
+
+
+def test_the_most_alike_are_found_by_looking_at_all():
+    pilot = torch.rand(43, 51, generator=seeded())
+    y, x = _most_alike(pilot, 0)
+    assert y.shape[1] == GROUP and (y[:, 0] % 4 == 0).all() and (x[:, 0] % 4 == 0).all(), "each is most like itself"
+    row, column = y[40, 0].item(), x[40, 0].item()
+    patches = {
+        (r, c): pilot[r : r + SIDE, c : c + SIDE]
+        for r in range(max(0, row - REACH), min(43 - SIDE, row + REACH) + 1)
+        for c in range(max(0, column - REACH), min(51 - SIDE, column + REACH) + 1)
+    }
+    here = patches[row, column]
+    nearest = sorted(patches, key=lambda place: (patches[place] - here).square().sum().item())[:GROUP]
+    assert set(nearest) == set(zip(y[40].tolist(), x[40].tolist()))
+
+
+@pytest.mark.parametrize("shape", [(31, 31), (33, 40), (64, 47), (100, 31)])
+def test_every_pixel_of_any_size_is_denoised(shape):
+    noisy = 3 + torch.randn(shape, generator=seeded())
+    result = nl_ridge(noisy, torch.full(shape, 3.0), torch.ones(shape))
+    assert result.shape == shape and result.isfinite().all()
+    assert (result - 3).square().mean() < 0.05
+
+
+def test_an_image_too_small_for_a_group_stays_as_it_is():
+    pilot = torch.rand(30, 100)
+    assert torch.equal(nl_ridge(torch.rand(30, 100), pilot, torch.ones(30, 100)), pilot)
+
+
+def test_a_strip_of_references_more_changes_nothing_above(monkeypatch):
+    noisy, pilot = torch.rand(2, 80, 40, generator=seeded())
+    whole = nl_ridge(noisy, pilot, torch.full((80, 40), 0.1))
+    monkeypatch.setattr("n2vlib.learning.similar_patches.ROWS", 3)
+    monkeypatch.setattr("n2vlib.learning.similar_patches.CHUNK", 7)
+    assert torch.allclose(nl_ridge(noisy, pilot, torch.full((80, 40), 0.1)), whole, atol=1e-5)
+
+
+def test_a_prediction_that_needs_no_help_gets_little():
+    truth = torch.rand(1, 64, 64, generator=seeded())  # nothing looks alike
+    noisy = truth + torch.randn(truth.shape, generator=seeded(1))
+    mean, (weight,) = mix_with_similar(
+        noisy, truth, lambda harder: truth, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), seeded(2)
+    )
+    assert weight < 0.35
+    alone = nl_ridge(noisy[0], truth[0], torch.ones(64, 64))
+    assert (mean - truth).square().mean() < 0.15 * (alone - truth).square().mean()
+
+
+def test_it_helps_where_an_image_repeats_itself(denoiser, photograph):
+    clean, noisy = photograph
+    alone, mixed = denoiser.predict(noisy, tta=True), denoiser.predict(noisy, tta=True, similar=True)
+    assert mixed.shape == noisy.shape and mixed.dtype == np.float32
+    assert psnr(clean, mixed) > psnr(clean, alone) + 0.1
+    assert np.array_equal(mixed, denoiser.predict(noisy, tta=True, similar=True)), "the same each time"
+
+
+def test_gaps_come_back_as_they_were(denoiser, photograph):
+    noisy = photograph[1].copy()
+    noisy[:40] = 100.0
+    result = denoiser.predict(noisy, similar=True)
+    assert (result[:40] == 100).all() and np.isfinite(result).all()
+
+
+def test_each_channel_has_its_own_noise(photograph):
+    noisy = np.stack([photograph[1], photograph[1] * 3 + 1000])
+    model = train(
+        noisy, N2VConfig(noise_model="gaussian", max_steps=5, num_channels_init=4, device="cpu"), channel_axis=0
+    )
+    both = model.predict(noisy, similar=True, channel_axis=0)
+    assert both.shape == noisy.shape and not np.array_equal(both, model.predict(noisy, channel_axis=0))
+
+
+def test_without_a_noise_model_one_sentence_says_why_not(photograph):
+    plain = train(photograph[1], N2VConfig(max_steps=1, num_channels_init=4, device="cpu"))
+    with pytest.raises(ValueError, match=r"^similar=True needs to know how noisy each pixel is.*leave similar out$"):
+        plain.predict(photograph[1], similar=True)
