@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import skimage
 import torch
 from measure import timed
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, estimate_sigma
@@ -32,6 +33,7 @@ from n2vlib.learning.device import choose_device, fast_numbers
 from n2vlib.learning.network import UNet, build_network
 
 MODELS = {"plain": None, "gaussian": "gaussian"}  # our noise models, by their name in the tables
+PHOTOGRAPHS = ("camera", "astronaut", "coffee", "chelsea")
 WARM_UP = 20  # steps that `floor` does not time
 
 # Single: everyone on one image.
@@ -145,7 +147,7 @@ def race(clean, noisy, target, peer_seconds, model, arguments):
 
 def twelve(arguments):
     """Compare ours with BM3D, which is told the true sigma, image by image."""
-    pairs = {f"{n:03d}": load_pair(n) for n in arguments.images}
+    pairs = {n: photograph_pair(n) if n in PHOTOGRAPHS else load_pair(int(n)) for n in map(str, arguments.images)}
     theirs, version = {}, ""
     if not arguments.no_peers:
         with tempfile.TemporaryDirectory() as folder:
@@ -157,17 +159,32 @@ def twelve(arguments):
     for name, (clean, noisy) in pairs.items():
         rows.append(compare(clean, noisy, config, theirs.get(name)))
         say(name + "".join(f"  {key} {value:.3f}" for key, value in rows[-1].items() if value is not None))
-    header(f"BSD68 test images {', '.join(pairs)}; noise sigma {SIGMA}, not clipped{version}", arguments)
+    which = f"BSD68 test images, or scikit-image's at 256x256: {', '.join(pairs)}"
+    header(f"{which}; noise sigma {SIGMA}, not clipped{version}", arguments)
     rows.append({key: mean(row[key] for row in rows) for key in rows[0]})
     digits = dict(steps=0, leak=4)
     names = [*pairs, "mean"]
     table([{"image": n} | {k: number(v, digits.get(k, 2)) for k, v in row.items()} for n, row in zip(names, rows)])
 
 
+def photograph_pair(name):
+    """Return one of scikit-image's photographs, the middle at 256x256 pixels in grey, and its noisy version."""
+    image = getattr(skimage.data, name)()
+    grey = skimage.color.rgb2gray(image[..., :3]) * 255 if image.ndim == 3 else image.astype(np.float64)
+    side = min(grey.shape)
+    top, left = ((length - side) // 2 for length in grey.shape)
+    square = grey[top : top + side, left : left + side]
+    clean = skimage.transform.resize(square, (256, 256), anti_aliasing=True, preserve_range=True)
+    return clean, clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
+
+
 def compare(clean, noisy, config, bm3d):
     """Train on one image and return its numbers: PSNR in dB, sigma in intensity units."""
     denoiser = n2vlib.train(noisy, config)
     with_tta = n2vlib.psnr(clean, denoiser.predict(noisy, tta=True))
+    similar = None
+    if denoiser.noise is not None:
+        similar = n2vlib.psnr(clean, denoiser.predict(noisy, tta=True, similar=True))
     peer = bm3d and n2vlib.psnr(clean, bm3d[0])
     return {
         "noisy": n2vlib.psnr(clean, noisy),
@@ -175,6 +192,8 @@ def compare(clean, noisy, config, bm3d):
         "ours, self-ensemble": with_tta,
         "BM3D": peer,
         "gap": peer and with_tta - peer,
+        "ours, similar patches too": similar,
+        "its gap": peer and similar and similar - peer,
         "sigma": denoiser.noise and denoiser.noise[1][0] ** 0.5,
         "leak": denoiser.leak if denoiser.noise else None,
         "steps": denoiser.history["steps"][-1],
@@ -333,7 +352,7 @@ def command_line():
     chosen[single].add_argument("--marks", type=float, nargs="+", default=[52, 137], help="seconds for CAREamics")
     chosen[single].add_argument("--budgets", type=float, nargs="+", default=budgets, help="seconds of ours, to race")
     chosen[single].add_argument("--target", type=float, help="with --no-peers: race to this PSNR")
-    chosen[twelve].add_argument("--images", type=int, nargs="+", default=range(1, 13))
+    chosen[twelve].add_argument("--images", nargs="+", default=range(1, 13), help="numbers, or camera coffee ...")
     chosen[twelve].add_argument("--model", choices=MODELS, default="gaussian")
     chosen[predict].add_argument("--side", type=int, default=4096, help="of the image for ours")
     chosen[predict].add_argument("--peer-side", type=int, default=1024, help="of the image for CAREamics")
