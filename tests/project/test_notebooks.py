@@ -86,7 +86,7 @@ def other_kernel(notebook):
 
 
 def large(notebook):
-    notebook.cells[0].source += "x" * 2_000_000
+    notebook.cells[0].source += "x" * 2_500_000
 
 
 @pytest.mark.parametrize(
