@@ -96,6 +96,11 @@ class Slide:
         return sum(map(count_words, (self.heading, self.text, *printed)))
 
     @property
+    def picture(self):
+        """Whether a picture stands on the slide."""
+        return any("image/png" in output.get("data", {}) for cell in self.shown for output in cell.outputs)
+
+    @property
     def minutes(self):
         """What a lecturer needs: 130 words a minute, half a minute for a picture, code or question; in halves."""
         spoken = max(count_words("\n".join(self.notes)), self.words) / 130
@@ -134,16 +139,21 @@ def slides(notebook):
                     made.append(waiting)
                 made += questions
             continue
+        beside = None  # the slide with what this cell printed or drew before
         for shown in looked_at(cell):
             picture = not shown.source and "image/png" in shown.outputs[0].get("data", {})
             slide = waiting or Slide(heading, words if picture else "", notes=[])
             slide = dataclasses.replace(slide, shown=[shown])
+            if beside and picture != beside.picture and beside.words + slide.words - count_words(heading) <= LIMIT:
+                beside.shown.append(shown)  # a picture and the numbers about it
+                beside = None
+                continue
             if slide.words > LIMIT:  # a long print: the lecturer reads it
                 if made:
                     made[-1].notes.append(f"```\n{text_of(shown.outputs[0])}\n```")
                 continue
             made = [one for one in made if one is not waiting] + [slide]  # questions are asked before the picture
-            waiting = None
+            waiting, beside = None, None if shown.source else slide
     return made
 
 
