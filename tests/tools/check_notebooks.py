@@ -35,7 +35,7 @@ def problems(path):
         f"its outputs hold warnings (stderr): mend them and {RUN}": any(o.get("name") == "stderr" for o in outputs),
         "a cell tagged nbval-check-output prints seconds, which differ each time": SECONDS.search(printed),
         f"a figure has no alt text: {RUN}": not all(
-            o.metadata["image/png"].get("alt") for o in outputs if "image/png" in o.get("data", {})
+            o.metadata.get("image/png", {}).get("alt") for o in outputs if "image/png" in o.get("data", {})
         ),
         "it has an empty code cell: remove it": any(not cell.source.strip() for cell in cells),
         "it stores the state of widgets, which breaks GitHub's view: run it by make notebooks": "widgets"
