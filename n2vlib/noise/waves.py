@@ -167,12 +167,13 @@ def _products(down, right, step, other_down, other_right, other_step):
 
 
 def _projected(slopes, frequencies):
-    """Return how much of each wave slopes hold: half its complex amplitude, (K,)."""
+    """Return how much of each wave slopes hold: half its complex amplitude, (K,); 0 of frequency 0, which has none."""
     down, right, steps = _turns(slopes.shape[1:], frequencies)
     total = sum(
         np.conj(step) * np.einsum("yk,yk->k", down.conj(), slope @ right.conj().T) for step, slope in zip(steps, slopes)
     )
-    return total / (slopes[0].size * (np.abs(steps) ** 2).sum(axis=0))
+    size = slopes[0].size * (np.abs(steps) ** 2).sum(axis=0)
+    return np.divide(total, size, out=np.zeros_like(total), where=size > 0)
 
 
 def _peaks(slopes):
@@ -198,7 +199,9 @@ def _peaks(slopes):
         limit[lines] = np.log(power.shape[0] / FALSE_WAVES) if shifted else ON_AXES
     high = (ratio == scipy.ndimage.maximum_filter(ratio, 5, mode="wrap")) & (ratio > limit)
     places = np.argwhere(high)[np.argsort(-ratio[high])][:MOST_WAVES]
-    return [_refined(slopes * window, (y[i, 0], x[j])) for i, j in places]
+    refined = [_refined(slopes * window, (y[i, 0], x[j])) for i, j in places]
+    # Beside a strong edge or a shade the search walks down to frequency 0: that is no wave.
+    return [f for f in refined if np.hypot(*f * shape) >= LONGEST - 0.5]
 
 
 def _smooth_spectrum(power, y, x):

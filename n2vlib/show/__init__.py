@@ -2,13 +2,14 @@
 
 Call the names below, each returns its figure or widget; touch anything here freely: no number depends on it.
 
-figures         style and colours; images side by side, histories, bars, blind spots, structures of noise
+png             a figure as a small PNG file, with a text that says what it shows
+figures         style and colours; images side by side, histories, dots, blind spots, structures of noise
 diagrams        networks as neurons and as a U, the plane as a neuron cuts it, pixels with their numbers
 sliders         a figure that is drawn anew when a slider moves, and some such explorers
 live_training   a training with its picture, its loss and a Stop button
 """
 
 from .diagrams import network, pixels, plane, unet
-from .figures import STAINS, bars, composite, history, images, masking, structure, use_style
+from .figures import STAINS, bars, composite, dots, history, images, masking, structure, use_style
 from .live_training import train_live
 from .sliders import before_after, explore_masking, explore_stack, explore_structure, redrawn

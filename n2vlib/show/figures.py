@@ -1,45 +1,48 @@
 """Figures for the projector: one style, same contrast for images that are compared."""
 
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..learning.metrics import psnr
+from .png import show_in_notebook
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe & Ito: safe for the colour-blind
 STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
+DPI = 120  # pixels an inch: letters stay readable where a page shows a figure at half its width
 PANEL = 3.2  # inches of one image panel
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
 
 
-def use_style():
+def use_style(projector=False):
     """Set fonts and lines so that the back row can read them; call once at the top of a notebook.
 
+    projector: True makes letters and lines larger still, for a large room.
+
     >>> with plt.rc_context():
-    ...     use_style()
+    ...     use_style(projector=True)
     ...     plt.rcParams["font.size"]
-    15.0
+    20.0
     """
     plt.switch_backend(plt.get_backend())  # chosen now, Jupyter shows figures that were made without pyplot, too
+    show_in_notebook()
+    size = 20 if projector else 15  # points
     plt.rcParams.update(
         {
-            "font.size": 15,
-            "axes.titlesize": 15,
-            "axes.labelsize": 15,
-            "lines.linewidth": 2.5,
+            "font.size": size,
+            "axes.titlesize": size,
+            "axes.labelsize": size,
+            "lines.linewidth": 4 if projector else 2.5,
             "image.cmap": "gray",
             "image.interpolation": "nearest",
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, GREY]),
             "figure.constrained_layout.use": True,
-            "figure.dpi": 60,  # keeps the committed notebooks small
+            "figure.dpi": DPI,
         }
     )
 
@@ -165,31 +168,31 @@ def history(history, floor=None, axis=None):
     return axis
 
 
-def bars(values, reference=None, label="PSNR in dB"):
-    """Show one horizontal bar for each method, with its value; the reference is set off in grey.
+def dots(values, reference=None, label="PSNR in dB"):
+    """Show one dot for each method on a common axis, with its value; a line marks the reference.
 
-    values: dictionary name -> number. reference: the name of the bar to compare with; names that
+    A bar would have to begin at 0 to be honest; dots are compared by their places alone.
+    values: dictionary name -> number. reference: the name to compare with, in grey; names that
     start with "Noise2Void" or "+" are ours and get a colour of their own.
     Returns the matplotlib figure.
 
-    >>> figure = bars({"noisy": 20.17, "Noise2Void": 27.5}, reference="noisy")
+    >>> figure = dots({"noisy": 20.17, "Noise2Void": 27.5}, reference="noisy")
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['20.17', '27.50']
     """
-    names = list(values)
-    ours = [name.startswith(("Noise2Void", "+")) for name in names]
-    colours = [GREY if name == reference else BLUE if mine else ORANGE for name, mine in zip(names, ours)]
-    figure, axis = plt.subplots(figsize=(10, 0.55 * len(names) + 1))
-    axis.bar_label(axis.barh(names, list(values.values()), color=colours), fmt="%.2f", padding=4)
-    axis.invert_yaxis()
-    low, high = min(values.values()), max(values.values())
-    axis.set_xlim(low - 0.15 * (high - low) - 0.5, high + 0.12 * (high - low) + 0.1)
-    axis.set_xlabel(label)
+    figure, axis = plt.subplots(figsize=(10, 0.5 * len(values) + 1))
+    for row, (name, value) in enumerate(values.items()):
+        colour = GREY if name == reference else BLUE if name.startswith(("Noise2Void", "+")) else ORANGE
+        axis.plot(value, row, "o", color=colour, markersize=11)
+        axis.annotate(f"{value:.2f}", (value, row), (11, 0), textcoords="offset points", va="center")
+    if reference is not None:
+        axis.axvline(values[reference], color=GREY, linestyle="--", linewidth=1.5, zorder=0)
+    axis.set_yticks(range(len(values)), values)
+    axis.set(xlabel=label, ylim=(len(values) - 0.4, -0.6))
+    axis.margins(x=0.15)
+    axis.grid(axis="y", color="#dddddd")
+    figure.set_label(f"Dots on a common axis, {label}: " + ", ".join(f"{n} {v:.2f}" for n, v in values.items()) + ".")
     return figure
 
 
-def to_png(figure):
-    """Draw a figure as PNG and return the bytes: what an image widget shows, from any thread."""
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
-    return buffer.getvalue()
+bars = dots  # notebooks 03 and 04 still call it so

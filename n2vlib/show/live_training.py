@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from ..images.arrays import to_stack
 from ..learning.training import train
-from .figures import to_png
+from .png import to_png
 
 REFRESH = 1.0  # seconds between two pictures
 

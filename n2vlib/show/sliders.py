@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from ..learning.masking import draw_blind_pixels, replace_blind_pixels
 from ..noise.masks import ring_mask, structural_mask
-from .figures import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, masking, structure, to_png
+from .figures import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, masking, structure
+from .png import to_png
 
 
 def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "random")):

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from ..images.calibration import calibration, keywords_like
 from ..images.writing import written_beside
 from ..learning.denoiser import Denoiser
-from ..show.figures import STRUCTURE_SIZE, structure, to_png
+from ..show.figures import STRUCTURE_SIZE, structure
+from ..show.png import to_png
 
 
 @dataclasses.dataclass

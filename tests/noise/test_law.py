@@ -117,6 +117,12 @@ def test_a_texture_in_a_part_of_the_image_is_no_wave(small_camera):
     assert find_waves(small_camera + fabric + white(fabric.shape)) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_search_that_walks_down_to_frequency_zero_finds_no_wave_and_divides_by_no_zero():
+    part = skimage.data.camera()[128:256, :128]  # a coat before the sky: its edge is a peak at 3 and 5 periods
+    assert find_waves(part + white(part.shape, seed=128, sigma=25)) == []
+
+
 def test_white_noise_holds_neither_lines_nor_waves_nor_neighbours():
     # Promised: at most 1 %. Of 100 (thorough: 1000) images more than 4 (20) have a chance below 0.5 %.
     # In small ones it is now and then not certain that nothing is there.

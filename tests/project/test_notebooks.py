@@ -86,12 +86,24 @@ def other_kernel(notebook):
 
 
 def large(notebook):
-    notebook.cells[0].source += "x" * 2_000_000
+    notebook.cells[0].source += "x" * 2_500_000
+
+
+def described(notebook, alt="What the figure shows."):
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata["image/png"] = {"alt": alt} if alt else {}
+
+
+def undescribed(notebook):
+    described(notebook, alt="")
 
 
 @pytest.mark.parametrize(
     "damage, word",
     [
+        (undescribed, "no alt text"),
         (unrun, "not run in order"),
         (skipped, "not run in order"),
         (failed, "ended with an error"),
@@ -105,6 +117,7 @@ def large(notebook):
 )
 def test_the_guard_refuses(damage, word, tmp_path, capsys):
     notebook = read(PATHS[0])
+    described(notebook)
     damage(notebook)
     nbformat.write(notebook, tmp_path / "x.ipynb")
     assert main([tmp_path / "x.ipynb"]) == 1

@@ -169,3 +169,18 @@ def test_the_sections_that_the_course_names_exist():
         text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
         for wanted in filter(None, sections):
             assert re.search(rf"^## {wanted} ·", text, re.MULTILINE), (number, wanted)
+
+
+def test_the_quiz_has_thirty_questions_with_folded_answers_over_all_notebooks():
+    text = (ROOT / "notebooks" / "quiz.md").read_text()
+    numbers = re.findall(
+        r"^\*\*(\d+)\.\*\* .+\?\n\n<details><summary>Answer</summary>.+</details>$", text, re.MULTILINE
+    )
+    others = re.findall(r"^\*\*(\d+)\.\*\*", text, re.MULTILINE)
+    assert [int(number) for number in others] == [*range(1, 31)] and text.count("<details>") == 30
+    assert len(numbers) >= 28, "questions end with a question mark, but for a few"
+    notebooks = {path.name.split("_")[0] for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert set(re.findall(r"^## Notebook (\w+)", text, re.MULTILINE)) == notebooks
+    points = re.findall(r"^\| .+ \| (\d+) \|$", text, re.MULTILINE)
+    assert sum(map(int, points)) == 100
+    assert "(quiz.md)" in (ROOT / "notebooks" / "README.md").read_text()

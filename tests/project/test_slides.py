@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 from conftest import REPOSITORY as ROOT
-from make_slides import FULL, copy_library, deck, fetch, height, parts
+from make_slides import LIMIT, copy_library, count_words, deck, fetch, slides
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -54,25 +54,72 @@ def test_deck_loads_nothing_from_a_network(path):
     assert from_network(urls) == []
     local = {url for url in urls if not url.startswith(("data:", "#"))}
     assert local and all(url.startswith("lib/") for url in local)
-    begins = [cell for cell in notebook.cells if cell.metadata["slideshow"]["slide_type"] in ("slide", "subslide")]
-    assert html.count("<section>") >= len(begins) >= 10
-    for cell in notebook.cells:
-        if "hide-code" in cell.metadata.get("tags", []):
-            assert not any(part.source for part in parts(cell))
+    assert html.count("<section>") >= len(slides(notebook)) >= 10
 
 
-def test_a_full_slide_is_followed_by_another():
+@every_notebook
+def test_a_slide_has_a_heading_few_words_one_picture_and_a_note_with_minutes(path):
+    notebook = nbformat.read(path, as_version=4)
+    seen = Slides(deck(notebook)).slides
+    assert len(seen) == len(slides(notebook))
+    for slide in seen:
+        assert slide["heading"].strip()
+        assert count_words(slide["words"]) <= LIMIT, slide["words"]
+        assert slide["pictures"] <= 1 and slide["pictures"] + slide["code"] <= 1
+        assert re.match(r"\s*[\d.]+ min\b", slide["notes"])
+    shown = [cell for cell in notebook.cells if cell.metadata["slideshow"]["slide_type"] != "skip"]
+    pictures = [o for cell in shown for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert sum(slide["pictures"] for slide in seen) == len(pictures), "none is left out"
+
+
+class Slides(HTMLParser):
+    """Collects what stands on each slide, as a browser shows it, and in its notes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.slides, self.open = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        kind = dict(attributes).get("class") or ""
+        if tag == "section" and "section" in [name for name, _ in self.open]:  # each stands in one of its own
+            self.slides.append(dict(heading="", words="", notes="", pictures=0, code=0))
+        if tag == "img" and self.slides:
+            self.slides[-1]["pictures"] += 1
+        if tag == "div" and "jp-CodeMirrorEditor" in kind:
+            self.slides[-1]["code"] += 1
+        self.open.append((tag, "code" if "highlight" in kind and tag == "div" else tag))
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag("img" if tag == "img" else "br", attributes)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop()[0] != tag:  # what needs no end, as an image
+            pass
+
+    def handle_data(self, data):
+        kinds = [kind for _, kind in self.open]
+        if not self.slides or {"script", "style", "code"} & set(kinds):
+            return
+        slide = self.slides[-1]
+        slide["notes" if "aside" in kinds else "words"] += data.replace("¶", "")
+        if kinds and kinds[-1] in ("h1", "h2", "h3"):
+            slide["heading"] += data
+
+
+def test_a_question_comes_before_the_picture_and_its_answer_is_a_note():
     place = {"slideshow": {"slide_type": "slide"}}
-    text = new_markdown_cell("An answer.\n\n## Title\n\n[next](02_x.ipynb)", metadata=place)
-    code = new_code_cell("\n".join(["x = 1"] * 40), metadata={"slideshow": {"slide_type": "-"}})
-    code.outputs = [new_output("stream", text="1\n")]
-    answer, title = parts(text)
-    assert [part.metadata.slideshow.slide_type for part in (answer, title)] == ["-", "slide"]
-    assert "02_x.slides.html" in title.source
-    assert [part.source == "" for part in parts(code)] == [False, True]  # code, then its output
-    assert height(title) < FULL < height(code)
-    notebook = nbformat.v4.new_notebook(cells=[text, code])
-    assert deck(notebook).count("<section>") == 2 + 4  # two slides, of one part and of three
+    question = (
+        '<div class="alert alert-info"><b>Question.</b> Why?</div>\n<details><summary>Answer</summary>So.</details>'
+    )
+    text = new_markdown_cell(f"## Title\n\nOne sentence. {'Word ' * 50}end.\n\n{question}", metadata=place)
+    code = new_code_cell("x = 1", metadata={"slideshow": {"slide_type": "-"}})
+    code.outputs = [new_output("display_data", {"image/png": "AA=="}), new_output("stream", text="number " * 60)]
+    ask, picture = slides(nbformat.v4.new_notebook(cells=[text, code]))
+    assert "Why?" in ask.text and "So." not in ask.text and "So." in "".join(ask.notes)
+    assert picture.text == "One sentence." and len(picture.shown) == 1 and ask.heading == picture.heading == "Title"
+    assert "Word end." in picture.notes[0] and "number number" in picture.notes[-1]
+    assert ask.minutes == 1 and picture.minutes == 1.5
 
 
 def test_what_decks_load_can_be_fetched_and_loads_nothing_else(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-LARGEST = 2_000_000  # bytes; larger ones are slow to open, and no longer shown on GitHub
+LARGEST = 2_500_000  # bytes; larger ones are slow to open, and no longer shown on GitHub
 SECONDS = re.compile(r"\d (s|ms|min|seconds|minutes)\b")
 RUN = "run it once, top to bottom (make notebooks)"
 
@@ -34,6 +34,9 @@ def problems(path):
         f"a cell ended with an error: mend it and {RUN}": any(o.output_type == "error" for o in outputs),
         f"its outputs hold warnings (stderr): mend them and {RUN}": any(o.get("name") == "stderr" for o in outputs),
         "a cell tagged nbval-check-output prints seconds, which differ each time": SECONDS.search(printed),
+        f"a figure has no alt text: {RUN}": not all(
+            o.metadata.get("image/png", {}).get("alt") for o in outputs if "image/png" in o.get("data", {})
+        ),
         "it has an empty code cell: remove it": any(not cell.source.strip() for cell in cells),
         "it stores the state of widgets, which breaks GitHub's view: run it by make notebooks": "widgets"
         in notebook.metadata,
