@@ -45,7 +45,7 @@ def nl_ridge(noisy, pilot, variance):
     for top in range(0, len(pilot) - SIDE + 1, ROWS * STRIDE):
         for y, x in zip(*(places.split(CHUNK) for places in _most_alike(pilot, top))):
             where = (y * across + x)[..., None] + pixels  # (references, GROUP, SIDE**2)
-            better, trust = _ridge(noisy.flatten()[where], pilot.flatten()[where], total[y, x][..., None])
+            better, trust = group_ridge(noisy.flatten()[where], pilot.flatten()[where], total[y, x][..., None])
             results.index_add_(0, where.flatten(), (better * trust).flatten())
             weights.index_add_(0, where.flatten(), trust.expand_as(better).flatten())
     return (results / weights).view(pilot.shape)[:height, :width]
@@ -71,11 +71,16 @@ def _most_alike(pilot, top):
     return y[:, None] + nearest[..., 0], x[:, None] + nearest[..., 1]
 
 
-def _ridge(noisy, pilot, variance):
+def group_ridge(noisy, pilot, variance):
     """Return groups of patches denoised, and how far to trust each patch: one over its noise.
 
-    noisy, pilot: (K, GROUP, SIDE**2), a patch a row. variance: of each patch, (K, GROUP, 1). By Woodbury's identity
-    the matrix to invert has the size of a patch, whatever the size of the group.
+    noisy, pilot: (K, patches, pixels), a patch a row. variance: the sum of its noise's variances, (K, patches, 1). By
+    Woodbury's identity the matrix to invert has the size of a patch, whatever the size of the group.
+
+    >>> alike = torch.ones(1, 4, 9)  # four patches of 3x3 pixels; the noise of variance 1 is much weaker than they
+    >>> better, trust = group_ridge(torch.tensor([9.0, 11, 10, 10])[None, :, None] * alike, 10 * alike, 9 * alike[..., :1])
+    >>> better.mean(2).round(decimals=1).tolist()
+    [[10.0, 10.0, 10.0, 10.0]]
     """
     shares = (pilot / variance).mT
     matrix = shares @ pilot

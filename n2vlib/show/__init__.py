@@ -10,6 +10,6 @@ live_training   a training with its picture, its loss and a Stop button
 """
 
 from .diagrams import network, pixels, plane, unet
-from .figures import STAINS, bars, composite, dots, history, images, masking, structure, use_style
+from .figures import STAINS, composite, dots, history, images, masking, structure, use_style
 from .live_training import train_live
 from .sliders import before_after, explore_masking, explore_stack, explore_structure, redrawn

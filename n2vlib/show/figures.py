@@ -193,6 +193,3 @@ def dots(values, reference=None, label="PSNR in dB"):
     axis.grid(axis="y", color="#dddddd")
     figure.set_label(f"Dots on a common axis, {label}: " + ", ".join(f"{n} {v:.2f}" for n, v in values.items()) + ".")
     return figure
-
-
-bars = dots  # notebooks 03 and 04 still call it so

@@ -6,8 +6,8 @@ import skimage.data
 import torch
 
 from n2vlib import N2VConfig, psnr, train
-from n2vlib.learning import mix_with_similar, nl_ridge
-from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike, _ridge
+from n2vlib.learning import group_ridge, mix_with_similar, nl_ridge
+from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike
 
 
 def seeded(seed=0):
@@ -28,7 +28,7 @@ def denoiser(photograph):
 def test_a_group_is_denoised_by_the_formula_of_the_docstring():
     noisy, pilot = torch.randn(2, 3, GROUP, SIDE**2, generator=seeded(), dtype=torch.float64)
     variance = torch.rand(3, GROUP, 1, generator=seeded(), dtype=torch.float64) + 0.5
-    better, trust = _ridge(noisy, pilot, variance)
+    better, trust = group_ridge(noisy, pilot, variance)
     gram = pilot @ pilot.mT  # X'X: here a patch is a row
     weights = torch.linalg.solve(gram + torch.diag_embed(variance[..., 0]), gram)
     assert torch.allclose(better, weights.mT @ noisy)

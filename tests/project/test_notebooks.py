@@ -189,7 +189,7 @@ ASKED = re.compile(r'<div class="alert alert-info"><b>Question(?: \d+)?\.</b> .+
 ANSWER = re.compile(r"<details><summary>Answer</summary>.{10,}?</details>")
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path.name < "03"], ids=lambda path: path.name)
+@every_notebook
 def test_each_question_has_its_answer_folded_below_it(path):
     asked = 0
     for cell in read(path).cells:
