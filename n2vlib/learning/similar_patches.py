@@ -78,7 +78,8 @@ def group_ridge(noisy, pilot, variance):
     Woodbury's identity the matrix to invert has the size of a patch, whatever the size of the group.
 
     >>> alike = torch.ones(1, 4, 9)  # four patches of 3x3 pixels; the noise of variance 1 is much weaker than they
-    >>> better, trust = group_ridge(torch.tensor([9.0, 11, 10, 10])[None, :, None] * alike, 10 * alike, 9 * alike[..., :1])
+    >>> noisy = torch.tensor([9.0, 11, 10, 10])[None, :, None] * alike
+    >>> better, trust = group_ridge(noisy, 10 * alike, 9 * alike[..., :1])
     >>> better.mean(2).round(decimals=1).tolist()
     [[10.0, 10.0, 10.0, 10.0]]
     """

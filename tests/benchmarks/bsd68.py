@@ -43,17 +43,10 @@ RECIPES = {
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
 FEWEST = dict(masked_pixel_percentage=1.0, learning_rate=3e-4, batch_size=8, patch_size=128, max_steps=3000)
-WIDE = dict(num_channels_init=48, components=3)
 TUNING = {  # one after the other
     "bsd68_noise2void": [FEW | dict(max_steps=4000)],
     "bsd68_n2v2": [FEW | dict(max_steps=4000), FEWEST],
-    "bsd68_noise_model": [
-        *[FEW | dict(max_steps=8000)] * 2,
-        FEWEST,
-        FEWEST | dict(components=3),
-        FEW | WIDE | dict(learning_rate=1e-3, max_steps=12000),
-        FEWEST | WIDE | dict(max_steps=1200),
-    ],
+    "bsd68_noise_model": [FEW | dict(max_steps=8000)] * 2 + [FEWEST, FEWEST | dict(components=3)],
 }
 MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
 BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
@@ -102,8 +95,6 @@ def tune(arguments):
         settings["noise_sigma"] = n2vlib.learning.blind_sigma(start, n2vlib.datasets.bsd68(seed=0).train, **calmest)
     if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
-    if settings.get("num_channels_init", 0) > start.config.num_channels_init:
-        start = widened(start, settings["num_channels_init"])
     make(arguments, settings, start)
 
 
@@ -117,31 +108,6 @@ def split_densities(one, count):
         weights[name][:count], weights[name][count : 2 * count] = mean, variance
     network.load_state_dict(weights)
     set_apart(network, count, 0.15)
-    return n2vlib.Denoiser(network, config, one.mean, one.std, one.noise, {}, one.leak)
-
-
-def widened(one, width):
-    """Return a Denoiser of a wider network that predicts what the Denoiser `one` does (Net2Net, Chen et al. 2016).
-
-    The channels it had ignore the new ones, whose weights are random: so nothing changes at first, and all can learn.
-    """
-    config = dataclasses.replace(one.config, num_channels_init=width)
-    network = build_network(config, len(one.mean))
-    weights, old = network.state_dict(), one.network.state_dict()
-    for name, weight in old.items():
-        new = weights[name]
-        if "ups" in name and weight.ndim == 4:  # a transposed convolution: inputs first
-            new, weight = new.transpose(0, 1), weight.transpose(0, 1)
-        if weight.ndim == 1:
-            new[: len(weight)] = weight
-            continue
-        new[: len(weight)] = 0
-        parts = (
-            2 if "decoders" in name and name.endswith(".0.weight") else 1
-        )  # what comes from below, and the skip connection
-        for before, after in zip(weight.chunk(parts, dim=1), new.chunk(parts, dim=1)):
-            after[: len(weight), : before.shape[1]] = before
-    network.load_state_dict(weights)
     return n2vlib.Denoiser(network, config, one.mean, one.std, one.noise, {}, one.leak)
 
 
