@@ -23,9 +23,7 @@ from .similar_patches import mix_with_similar
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 STRIP = 256  # rows
 CROP = 256  # pixels, the side of the square that the noise is looked at in
-# About what the activations of one tile may take. The largest of them, a third, stays below 32 MB: above, the system
-# hands out fresh pages for each tensor, and putting two maps together takes 13 ms instead of 2.
-ACTIVATION_BYTES = 80 * 2**20
+ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
 NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, some thousandths of it, is harmless
 
 

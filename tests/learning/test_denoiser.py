@@ -292,3 +292,16 @@ def test_a_network_that_leaks_predicts_hidden(untrained):
     v, s2 = (np.log(2) + SMALLEST_VARIANCE) * 50**2, 400
     expected = (around / v + image[1:-1, 1:-1] / s2) / (1 / v + 1 / s2)
     assert np.abs(model.predict(image)[1:-1, 1:-1] - expected).max() < 1e-5 * np.ptp(image)
+
+
+def test_rounding_is_less_than_a_tenth_of_the_error_that_is_left():
+    clean = skimage.data.camera()[::4, ::4].astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 1, clean.shape)
+    noisy = clean + 25 * noise
+    model = n2vlib.train(noisy, n2vlib.N2VConfig(noise_model="gaussian", max_steps=150, device="cpu"))
+    exact, default = model.predict(noisy, exact=True), model.predict(noisy)
+    assert np.square(default - exact).mean() < 0.1**2 * np.square(exact - clean).mean()
+    if torch.cpu.get_capabilities().get("avx512_bf16"):
+        assert not np.array_equal(default, exact)
+    weak = clean + 3 * noise  # beside so little noise, rounding would count: the default is exact
+    assert np.array_equal(model.predict(weak, exact=True), model.predict(weak))
