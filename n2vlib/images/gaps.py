@@ -105,7 +105,8 @@ def _mark_page(page, valid, codes, found, n):
         for value, lines in _constant_lines(page, codes):
             _mark(codes, lines, found, ("constant", value))
     if not codes.all():
-        _mark(codes, broken_pixels(fill_gaps(page, codes != MEASURED)), found, "broken", BROKEN)
+        measured = codes == MEASURED
+        _mark(codes, broken_pixels(fill_gaps(page, ~measured), measured), found, "broken", BROKEN)
 
 
 def _mark(codes, where, found, kind, code=GAP):
@@ -123,7 +124,7 @@ def _mark_fixed(total, pages, codes, found):
         measured = np.full(page.shape, pages)
         for n in codes:
             measured -= Gaps(codes).of(n)[c] == GAP
-        fixed = broken_pixels(fill_gaps(page / np.maximum(measured, 1), measured == 0))
+        fixed = broken_pixels(fill_gaps(page / np.maximum(measured, 1), measured == 0), measured > 0)
         if not fixed.any():
             continue
         for n in range(pages):

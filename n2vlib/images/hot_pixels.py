@@ -15,14 +15,15 @@ ROUNDS = 3
 STRIP = 256  # rows that are looked at together: what is compared stays in the processor's cache
 
 
-def broken_pixels(page):
+def broken_pixels(page, measured=None):
     """Find hot and dead pixels, single or up to three together.
 
     A broken pixel has no neighbours that know of it; the image of a point, however small, has, as no lens is sharper
     than a pixel (so cosmic rays are told from stars: van Dokkum, PASP 2001). It differs from the pixels around by
     more than 15 robust deviations of these, more than noise does, of heavy tails or few counts, too.
 
-    page: (Y, X), finite, in any units. Returns booleans (Y, X).
+    page: (Y, X), finite, in any units. measured: booleans (Y, X), False where the page was filled and has no noise, or
+    None. Returns booleans (Y, X).
 
     >>> noisy = np.random.default_rng(0).normal(100, 10, (64, 64))
     >>> noisy[20, 30] += 500
@@ -32,7 +33,7 @@ def broken_pixels(page):
     broken = np.zeros(page.shape, bool)
     if min(page.shape) < 3 * FAR:
         return broken
-    least = _least_step(page)
+    least = _least_step(page, measured)
     for _ in range(ROUNDS):  # one of the pixels that another is compared with may be broken
         more = _broken_beside(page, least) & ~broken
         if not more.any():
@@ -64,11 +65,15 @@ def _reflected(at, length):
     return length - 1 - abs(length - 1 - abs(at))
 
 
-def _least_step(page):
+def _least_step(page, measured):
     """Return the deviation of a page's noise, never less than a hundredth of its range or, of few counts, one count."""
     rows, columns = (np.linspace(FAR, length - FAR - 1, PLACES).astype(int) for length in page.shape)
     windows = np.lib.stride_tricks.sliding_window_view(page, (7, 7))[rows - 3][:, columns - 3]
-    spread = np.median(_spread(_ring(windows.astype(np.float32))))
+    spread = _spread(_ring(windows.astype(np.float32)))
+    if measured is not None:
+        whole = np.lib.stride_tricks.sliding_window_view(measured, (7, 7))[rows - 3][:, columns - 3].all((2, 3))
+        spread = spread[whole] if whole.any() else spread
+    spread = np.median(spread)
     some = page.ravel()[:: page.size // 2**14 | 1].astype(np.float32)  # an odd step: not the same columns in each row
     span = np.subtract(*np.quantile(some, (0.99, 0.01)))
     values, counts = np.unique(some, return_counts=True)

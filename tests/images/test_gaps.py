@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 import skimage.data
 from conftest import SIZE
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import n2vlib
@@ -32,6 +32,7 @@ def codes_of(page, valid=None):
 
 
 @given(st.integers(0, 10**6), st.sampled_from([-1000.0, 0.0, 100.0, 65535.0]), st.tuples(*[st.integers(0, 20)] * 4))
+@example(1, -1000.0, (17, 18, 12, 19))  # more than half of the page is border, and what fills it has no noise
 def test_a_constant_border_is_a_gap_and_nothing_else_is(seed, value, widths):
     border = widths[:2], widths[2:]
     page = np.pad(noise((64, 72), seed), border, constant_values=value)
