@@ -10,25 +10,21 @@ from .tiff_damage import open_whole
 from .tiff_layout import SOURCES, layout
 from .writing import OME_DTYPES, tiff_keywords
 
+
+def _with_units(*sizes):
+    """Return the names of sizes in OME, each followed by that of its unit."""
+    return [f"{size}{unit}" for size in sizes for unit in ("", "Unit")]
+
+
 STORED = {"ImageJ", "images", "channels", "slices", "frames", "hyperstack", "axes"}  # what tifffile writes by itself
 PLAIN = ("spacing", "unit", "finterval")  # of ImageJ, that scripts also write into files that are not ImageJ's
 PER_CHANNEL = ("LUTs", "Ranges", "Labels", "Channel", "Plane")
 # What tifffile writes into OME: of an image, of its pixels, of each channel, and of each page.
 OF_IMAGES = ("Name", "AcquisitionDate", "Description")
-OF_PIXELS = [
-    f"{size}{unit}"
-    for size in ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")
-    for unit in ("", "Unit")
-]
+OF_PIXELS = _with_units("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ", "TimeIncrement")
 OF_CHANNELS = "Name AcquisitionMode Color ContrastMethod Fluor IlluminationType NDFilter PockelCellSetting".split()
-OF_CHANNELS += [
-    f"{size}{unit}" for size in ("EmissionWavelength", "ExcitationWavelength", "PinholeSize") for unit in ("", "Unit")
-]
-OF_PAGES = [
-    f"{size}{unit}"
-    for size in ("DeltaT", "ExposureTime", "PositionX", "PositionY", "PositionZ")
-    for unit in ("", "Unit")
-]
+OF_CHANNELS += _with_units("EmissionWavelength", "ExcitationWavelength", "PinholeSize")
+OF_PAGES = _with_units("DeltaT", "ExposureTime", "PositionX", "PositionY", "PositionZ")
 UNITS = {"um": "µm", "micron": "µm", "microns": "µm", "\\u00B5m": "µm", "µm": "µm", "nm": "nm", "mm": "mm", "cm": "cm"}
 
 

@@ -91,10 +91,10 @@ class Denoiser:
 
     def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False, similar=False):
         """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
-        level = [values[0] for values in self.levels(stack, gaps, [n])]
-        rounded = not exact and self._is_noisy(stack[n], level)
+        page, level = stack[n], [values[0] for values in self.levels(stack, gaps, [n])]
+        rounded = not exact and self._is_noisy(page, level)
         with fast_numbers(self.device) if rounded else nullcontext():
-            clean = self._predict_around_gaps(stack[n], gaps.of(n), tta, draws, level, similar)
+            clean = self._predict_around_gaps(page, gaps.of(n), tta, draws, level, similar)
         return clean.astype(np.float32, copy=False)
 
     def _is_noisy(self, page, level):

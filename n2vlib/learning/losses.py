@@ -13,10 +13,10 @@ from ..noise.models import densities, log_chances, mean_and_variance, noise_vari
 from ..noise.spectrum import noise_like
 from .masking import mask_patches
 from .patches import crop_patches
+from .similar_patches import RECORRUPTION
 
 VALIDATION_PATCHES = 32
 WEIGHT = 0.75  # 0: of 3 photons in 1000 pixels 4 dB were lost to plain Noise2Void; 1: a background of 0.05 was noisier
-RECORRUPTION = 0.5  # of the noise's deviation, added to compare denoisers
 DETAILS = 2  # pixels: what a Gaussian of this width does not smooth away
 
 

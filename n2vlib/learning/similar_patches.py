@@ -10,7 +10,7 @@ REACH = 12  # pixels, how far away similar patches are looked for
 GROUP = 55  # patches that look most alike
 ROWS, CHUNK = 16, 1024  # rows of references, and references, at a time, to bound the memory
 FAR = 1e4  # standard deviations: what lies beyond the image looks like nothing in it
-STRONGER = 0.5  # of the noise's deviation, added to measure the weight
+RECORRUPTION = 0.5  # of the noise's deviation, added to compare denoisers, here and in losses
 USUAL = 2 / 3  # the weight that was best on average; a measured one, off by 0.15, is drawn towards it
 
 
@@ -114,11 +114,11 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
     along, across = torch.zeros(2, len(noisy))
     for drawn in (noise, -noise):  # what goes along with it by chance goes the other way
-        harder = noisy + STRONGER * drawn
+        harder = noisy + RECORRUPTION * drawn
         first = predict(harder)
-        more = (1 + STRONGER**2) * variance
+        more = (1 + RECORRUPTION**2) * variance
         second = torch.stack([nl_ridge(*channel) for channel in zip(harder, first, more)])
-        difference, target = second - first, noisy - drawn / STRONGER
+        difference, target = second - first, noisy - drawn / RECORRUPTION
         along += (difference * (target - first)).sum((1, 2))
         across += difference.square().sum((1, 2))
     weights = (USUAL * (along / across.clamp(min=1e-12)).clamp(0, 1)).sqrt()
