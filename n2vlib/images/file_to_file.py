@@ -29,13 +29,22 @@ SAMPLE = 16  # images read back at the end
 
 
 def denoise_file(
-    denoiser, source, target, axes=None, dtype="float32", tta=False, split_channels=False, exact=False, series=None
+    denoiser,
+    source,
+    target,
+    axes=None,
+    dtype="float32",
+    tta=False,
+    split_channels=False,
+    exact=False,
+    series=None,
+    similar=False,
 ):
     """Denoise a TIFF hyperstack of any size into another one, image by image.
 
     source, axes, series: as in `read_stack`. target: .tif or .tiff, with the axes, sizes, times and channel names of
     the source; OME if that is, else for ImageJ up to 4 GB, as BigTIFF beyond. dtype: "float32", or "same" to
-    round and clip to the source's dtype; both in the source's intensity units. tta, exact: as in
+    round and clip to the source's dtype; both in the source's intensity units. tta, exact, similar: as in
     `Denoiser.predict`. split_channels: one file for each channel, target_ch1.tiff, target_ch2.tiff, ...
     The images are written beside the target (target.tiff.part) and moved into place at the end; called
     again with the same model, source and settings, an interrupted run goes on where it stopped.
@@ -54,8 +63,8 @@ def denoise_file(
     """
     source, target = Path(source), Path(target)
     stack, _ = read_stack(source, axes, series)
-    if stack.shape[1] != len(denoiser.mean):
-        denoiser.predict(stack[:1])  # says what is wrong
+    if stack.shape[1] != len(denoiser.mean) or (similar and denoiser.noise is None):
+        denoiser.predict(stack[:1], similar=similar)  # says what is wrong
     pixel = _pixel_type(dtype, stack.dtype)
     channels = range(1, stack.shape[1] + 1) if split_channels else []
     targets = [target.with_name(f"{target.stem}_ch{c}{target.suffix}") for c in channels] or [target]
@@ -65,7 +74,7 @@ def denoise_file(
     check_values(stack, source.name)  # before hours of work, not in the middle
     gaps = find_gaps(stack)
 
-    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, exact, series))
+    key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, exact, series, similar))
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(journal):
         sums = _done(journal, key, parts)
@@ -78,7 +87,9 @@ def denoise_file(
             known = None if source.is_dir() else calibration(source, axes, series)
             _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
-        _predict_images(denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, exact=exact), sums)
+        _predict_images(
+            denoiser, (stack, gaps), parts, journal, pixel, dict(tta=tta, exact=exact, similar=similar), sums
+        )
         _read_back(parts, sums)
         for part, path in zip(parts, targets):
             os.replace(part, path)
@@ -86,11 +97,11 @@ def denoise_file(
     return targets if split_channels else target
 
 
-def denoise_folder(denoiser, source, target, tta=False, exact=False):
+def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=False):
     """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
 
     TIFF files become TIFF files (see `denoise_file`; photographs as in `save_image`), PNG and JPEG files of 8 bits PNG
-    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact: as in
+    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact, similar: as in
     `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that cannot be denoised
     is left out, and a warning says which and why.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
@@ -111,16 +122,18 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False):
     if twice or target.resolve() == source.resolve():
         reason = f"{' and '.join(twice)} would become one file" if twice else "the target is the source itself"
         raise ValueError(f"{source.name} cannot be denoised into {target.name}: {reason}, choose other names")
-    written = []
+    if similar and denoiser.noise is None:
+        denoiser.predict(load_image(files[0]), similar=True)  # says what is wrong
+    written, how = [], dict(tta=tta, exact=exact, similar=similar)
     for file in files:
         path = target / names[file]
         try:
             if kinds[file] == ".tif" and not is_photograph(file):
-                written.append(denoise_file(denoiser, file, path, tta=tta, exact=exact))
+                written.append(denoise_file(denoiser, file, path, **how))
                 continue
             colours = -1 if len(denoiser.mean) == 3 else None
             image = load_image(file, channel_axis=colours)
-            clean = denoiser.predict(image, tta=tta, channel_axis=colours, exact=exact)
+            clean = denoiser.predict(image, channel_axis=colours, **how)
             if kinds[file] == ".tif" or image.dtype.itemsize == 2 or image.max() > 255:  # which 8 bits cannot hold
                 if kinds[file] != ".tif":
                     taken = file.stem + ".tif" in names.values()

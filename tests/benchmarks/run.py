@@ -157,7 +157,7 @@ def twelve(arguments):
     config = ours(arguments, max_seconds=arguments.seconds, noise_model=model)
     rows = []
     for name, (clean, noisy) in pairs.items():
-        rows.append(compare(clean, noisy, config, theirs.get(name)))
+        rows.append(compare(clean, noisy, config, theirs.get(name), arguments.start))
         say(name + "".join(f"  {key} {value:.3f}" for key, value in rows[-1].items() if value is not None))
     which = f"BSD68 test images, or scikit-image's at 256x256: {', '.join(pairs)}"
     header(f"{which}; noise sigma {SIGMA}, not clipped{version}", arguments)
@@ -178,9 +178,9 @@ def photograph_pair(name):
     return clean, clean + np.random.default_rng(0).normal(0, SIGMA, clean.shape)
 
 
-def compare(clean, noisy, config, bm3d):
+def compare(clean, noisy, config, bm3d, start=None):
     """Train on one image and return its numbers: PSNR in dB, sigma in intensity units."""
-    denoiser = n2vlib.train(noisy, config)
+    denoiser = n2vlib.train(noisy, config, start=start and n2vlib.load_pretrained(start))
     with_tta = n2vlib.psnr(clean, denoiser.predict(noisy, tta=True))
     similar = None
     if denoiser.noise is not None:
@@ -354,6 +354,7 @@ def command_line():
     chosen[single].add_argument("--target", type=float, help="with --no-peers: race to this PSNR")
     chosen[twelve].add_argument("--images", nargs="+", default=range(1, 13), help="numbers, or camera coffee ...")
     chosen[twelve].add_argument("--model", choices=MODELS, default="gaussian")
+    chosen[twelve].add_argument("--start", help="go on from these shipped weights, such as bsd68_noise_model")
     chosen[predict].add_argument("--side", type=int, default=4096, help="of the image for ours")
     chosen[predict].add_argument("--peer-side", type=int, default=1024, help="of the image for CAREamics")
     chosen[floor].add_argument("--steps", type=int, default=100)

@@ -16,7 +16,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from n2vlib import Denoiser, denoise_file, read_stack
+from n2vlib import Denoiser, denoise_file, denoise_folder, read_stack
 from n2vlib.images import file_to_file, writing
 
 IMAGES = 9
@@ -155,6 +155,19 @@ def test_bigtiff_beyond_the_limit(denoiser, noisy_stack, source, target, monkeyp
 def test_self_ensemble(denoiser, noisy_stack, source, target):
     written, _ = read_stack(denoise_file(denoiser, source, target, tta=True))
     np.testing.assert_array_equal(written, denoiser.predict(noisy_stack, tta=True))
+
+
+def test_similar_patches(untrained, noisy_stack, source, target, tmp_path, refused):
+    model = untrained(2, noise_model="gaussian")
+    written, _ = read_stack(denoise_file(model, source, target, similar=True))
+    np.testing.assert_array_equal(written, model.predict(noisy_stack, similar=True))
+    (alone,) = denoise_folder(model, source.parent, tmp_path / "all", similar=True)
+    np.testing.assert_array_equal(read_stack(alone)[0], written)
+    for run in (denoise_file, denoise_folder):
+        place = (source, target) if run is denoise_file else (source.parent, tmp_path / "none")
+        with refused(ValueError, "needs to know how noisy"):
+            run(untrained(2), *place, similar=True)
+    assert not (tmp_path / "none").exists()
 
 
 def test_files_of_unknown_axes_need_axes(untrained, tmp_path, target, refused):
