@@ -101,10 +101,11 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
     """Denoise all image files of a folder, one after the other and whatever their sizes, with one trained network.
 
     TIFF files become TIFF files (see `denoise_file`; photographs as in `save_image`), PNG and JPEG files of 8 bits PNG
-    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact, similar: as in
-    `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that cannot be denoised
-    is left out, and a warning says which and why.
-    Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name.
+    files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact,
+    similar: as in `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that
+    cannot be denoised is left out, and a warning says which and why.
+    Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name, or for
+    `similar` without a noise model.
 
     >>> import tempfile
     >>> from n2vlib import load_pretrained, save_image
