@@ -5,7 +5,7 @@ PY := .venv/bin/python
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 
-.PHONY: help setup demo lab test test-notebooks test-browser test-colab lint lock notebooks slides student picture benchmark benchmarks clean colab colab-list address
+.PHONY: help setup demo lab test test-notebooks test-browser playwright test-colab lint lock notebooks slides student picture benchmark benchmarks clean colab colab-list address
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' Makefile
@@ -26,11 +26,13 @@ test-notebooks: setup  ## run the notebooks in quick mode, as students do (ten m
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-quick} $(PY) -m pytest notebooks
 
 # playwright's version stands in pyproject.toml; nothing but these tests needs it. Without it they are skipped.
-test-browser: setup  ## move the notebooks' widgets in a real browser (Chromium; without one, skipped)
+test-browser: playwright  ## move the notebooks' widgets in a real browser (Chromium; without one, skipped)
+	$(PY) -m pytest -m browser tests/project/test_browser.py
+
+playwright: setup
 	@$(PY) -c 'import playwright' 2>/dev/null || \
 	  $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[browser]' || \
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
-	$(PY) -m pytest -m browser tests/project/test_browser.py
 
 test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (six minutes)
 	$(PY) -m pytest -m colab tests/project/test_colab.py
