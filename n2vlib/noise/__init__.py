@@ -7,7 +7,7 @@ validity     clipped, rounded, enlarged, demosaicked: what makes a measurement m
 models       Gaussian and Poisson-Gaussian (photon) noise: estimated, and its posterior mean
 covariance   how the noise of a pixel and its neighbours goes together, where the image is flat
 waves        hum, interference, grids, converters in turn: found by their one phase all over a page, and fitted
-lines        whole rows or columns that are shifted: found by what far parts share, and estimated
+lines        whole rows or columns that are offset in brightness: found by what far parts share, and estimated
 spectrum     noise of the same kind, drawn anew; what photons (shot noise) add to neighbours' noise where it is bright
 masks        which neighbours share the noise, and are hidden: by threshold, ring by ring, whole lines; false alarms
 pages        what is measured: some pages of a channel, without borders, empty frames and gaps

@@ -1,4 +1,4 @@
-"""Whole rows or columns shifted in brightness: found by what far parts of a row share, and taken off a page."""
+"""Whole rows or columns offset in brightness: found by what far parts of a row share, and taken off a page."""
 
 import itertools
 

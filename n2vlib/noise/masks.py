@@ -76,7 +76,7 @@ def ring_mask(
 
 
 def with_whole_lines(mask, rows, columns, side):
-    """Return a mask that hides whole rows or columns besides, where noise shifts these.
+    """Return a mask that hides whole rows or columns besides, where these are offset in brightness.
 
     mask: of `structural_mask`. rows, columns: whether to hide the row (the column) of the centre. side: of the patches
     in pixels: hidden are side - 1 pixels to either side. Returns a boolean array with odd sides, no larger than needed.

@@ -209,9 +209,9 @@ def _in_words(report, kind):
     """Return what was found of one kind."""
     law, sigma = report.law, np.hypot(report.white_sigma, report.structured_std)
     if kind == "rows":
-        return f"rows shifted against each other by {np.sqrt(law.rows[0]):.2g}"
+        return f"rows offset in brightness by {np.sqrt(law.rows[0]):.2g}"
     if kind == "columns":
-        return f"columns shifted against each other by {np.sqrt(law.columns[0]):.2g}"
+        return f"columns offset in brightness by {np.sqrt(law.columns[0]):.2g}"
     if kind == "waves" and len(law.waves) == 1:
         wave = law.waves[0]
         return f"a wave of period {wave.period:.1f} px at {wave.angle:.0f} degrees, amplitude {wave.amplitude:.2g}"

@@ -11,7 +11,7 @@ import scipy.ndimage
 
 FALSE_WAVES = 0.001  # of white noise alone, at most this share of pages has a peak that is looked at any further
 ON_AXES = 4  # times the power around: along the axes, where images have edges, blocks of the page decide alone
-FAST, SHIFTED = 0.15, 4  # cycles a pixel; times the power beside an axis, above which lines are shifted at random
+FAST, OFFSET = 0.15, 4  # cycles a pixel; times the power beside an axis, above which lines are offset at random
 MOST_WAVES = 32  # of one page: a grid's harmonics
 LONGEST = 4  # periods in a page, at least: slower ones look like shading
 SMALLEST = 64  # pixels a side: of less there are not enough blocks to compare
@@ -194,9 +194,9 @@ def _peaks(slopes):
         (np.s_[:, :2], power[fast_y, 0], beside[0]),
         ([0, 1, -1], power[0, fast_x], beside[1]),
     ):
-        # Where whole rows (columns) are shifted, each frequency of the axis is the same everywhere.
-        shifted = np.median(along) > SHIFTED * around
-        limit[lines] = np.log(power.shape[0] / FALSE_WAVES) if shifted else ON_AXES
+        # Where whole rows (columns) are offset, each frequency of the axis is the same everywhere.
+        offset = np.median(along) > OFFSET * around
+        limit[lines] = np.log(power.shape[0] / FALSE_WAVES) if offset else ON_AXES
     high = (ratio == scipy.ndimage.maximum_filter(ratio, 5, mode="wrap")) & (ratio > limit)
     places = np.argwhere(high)[np.argsort(-ratio[high])][:MOST_WAVES]
     refined = [_refined(slopes * window, (y[i, 0], x[j])) for i, j in places]

@@ -238,7 +238,7 @@ def _why_needless(reports):
 
 
 def _hidden(result):
-    """Return the mask that structN2V hides: the one learned, and whole rows or columns where noise shifts these."""
+    """Return the mask that structN2V hides: the one learned, and whole lines that are offset in brightness."""
     options = result.settings["stage2"]
     if options["mask_source"] == "file" or result.lines is None or result.mask is None:
         return result.mask

@@ -24,7 +24,7 @@ class TwoStageResult:
     the same noise as the centre. autocorrelation: float, the same size, 1 in the centre (mean of the
     channels). covariance: of each channel, (C, size, size), intensity units squared. All three None if not measured.
     shot: what photons add to the covariance, (gain, dark) of each channel, lines and waves: what is taken off each page
-    (see N2VConfig for all three), or None. hidden: the mask, and whole lines where these are shifted: what structN2V
+    (see N2VConfig for all three), or None. hidden: the mask, and whole lines that are offset: what structN2V
     hides, and what is written as mask.npy. reports: a NoiseReport of each channel.
     denoised: the better stage's images, float32, in the shape and units of the input; denoised1, denoised2:
     each stage's. messages: what was noticed, in sentences. metrics: a dictionary of plain values.

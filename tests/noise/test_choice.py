@@ -71,7 +71,7 @@ def test_another_choice_is_left_alone(noisy):
 def test_the_reason_names_the_channel(noisy):
     rows = noisy + np.random.default_rng(1).normal(0, 15, (256, 1))
     model, why = noise_model_for(np.stack([noisy, rows])[None])
-    assert model is None and why.startswith("channel 1: rows shifted against each other by 1")
+    assert model is None and why.startswith("channel 1: rows offset in brightness by 1")
 
 
 def test_gaussian_on_photons_warns_and_says_what_fits(tiny):

@@ -315,7 +315,7 @@ def test_noise_far_from_gaussian_is_hidden_rather_than_drawn(camera):
     assert result.reports[0].law.tails > 1 and result.stage2.config.struct_mask is not None
 
 
-def test_structn2v_hides_whole_rows_where_rows_are_shifted(camera):
+def test_structn2v_hides_whole_rows_where_rows_are_offset(camera):
     noisy = camera + instrument_noise("rows", camera.shape, 0)[0]
     result = n2vlib.run_two_stage(noisy, settings(stage2=dict(method="structn2v")))
     mask = np.asarray(result.stage2.config.struct_mask)
