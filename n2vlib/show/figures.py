@@ -122,7 +122,7 @@ def masking(patch, masked, blind, figure=None):
             axes[2].add_patch(frame)
     elif blind.sum() <= FEW:  # and few single pixels of a large one are not seen from afar
         for axis in axes[1:]:
-            axis.plot(*np.argwhere(blind).T[::-1], "o", color=ORANGE, markersize=13, fillstyle="none")
+            axis.plot(*np.argwhere(blind).T[::-1], "o", color=ORANGE, markersize=13, fillstyle="none", mew=2)
     return figure
 
 

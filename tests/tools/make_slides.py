@@ -146,7 +146,8 @@ def slides(notebook):
             picture = not shown.source and "image/png" in shown.outputs[0].get("data", {})
             slide = waiting or Slide(heading, words if picture else "", notes=[])
             slide = dataclasses.replace(slide, shown=[shown])
-            if beside and picture != beside.picture and beside.words + slide.words - count_words(heading) <= LIMIT:
+            added = sum(count_words(text_of(output)) for output in shown.outputs)
+            if beside and picture != beside.picture and beside.words + added <= LIMIT:
                 beside.shown.append(shown)  # a picture and the numbers about it
                 beside = None
                 continue
