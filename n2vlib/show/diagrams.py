@@ -17,7 +17,7 @@ ARROWS = {
 
 
 def network(axis, weights, names=()):
-    """Draw layers of neurons, data flowing from left to right; an arrow is as thick as its weight is large.
+    """Draw layers of neurons, data flowing from left to right; a line is as thick as the weight beside it is large.
 
     weights: for each layer of arrows an array (neurons to the right, neurons to the left); positive ones are blue,
     negative ones orange. names: for each layer of neurons a list of texts, written into them.
@@ -26,6 +26,8 @@ def network(axis, weights, names=()):
     >>> network(axis, [np.array([[1, -2]])], [["a", "b"], ["sum"]])
     >>> [line.get_linewidth() for line in axis.lines]
     [2.5, 5.0]
+    >>> [text.get_text() for text in axis.texts]
+    ['1', '−2', 'a', 'b', 'sum']
     """
     sizes = [np.shape(weights[0])[1], *(len(layer) for layer in weights)]
     places = [[(column, (size - 1) / 2 - row) for row in range(size)] for column, size in enumerate(sizes)]
@@ -34,6 +36,10 @@ def network(axis, weights, names=()):
         for (row, column), weight in np.ndenumerate(layer):
             style = dict(color=BLUE if weight > 0 else ORANGE, linewidth=5 * abs(weight) / largest)
             axis.plot(*zip(left[column], right[row]), **style, zorder=1)
+            place = np.add(np.multiply(left[column], 0.58), np.multiply(right[row], 0.42))  # where lines do not cross
+            box = dict(facecolor="white", edgecolor="none", pad=1.5)
+            written = f"{weight:.2g}".replace("-", "−")
+            axis.text(*place, written, ha="center", va="center", color=style["color"], bbox=box, zorder=2)
     for layer, texts in zip(places, [*names, *[()] * len(places)]):
         axis.scatter(*zip(*layer), s=2600, color="white", edgecolor="black", linewidth=2, zorder=2)
         for place, text in zip(layer, texts):
@@ -83,8 +89,8 @@ def pixels(axis, picture, numbers, corner=(0, 0)):
     for (row, column), number in np.ndenumerate(numbers):
         place = (corner[1] + column, corner[0] + row)
         colour = "black" if shown.norm(picture[place[::-1]]) > 0.5 else "white"
-        style = dict(ha="center", va="center", color=colour, fontsize=min(18, 130 / picture.shape[1]))
-        axis.text(*place, f"{number:.0f}", **style)
+        style = dict(ha="center", va="center", color=colour, fontsize=min(18, 115 / picture.shape[1]))
+        axis.text(*place, f"{number:.0f}".replace("-", "−"), **style)
     frame = dict(fill=False, edgecolor=ORANGE, linewidth=4)
     axis.add_patch(Rectangle((corner[1] - 0.5, corner[0] - 0.5), *numbers.shape[::-1], **frame))
     axis.set_axis_off()
@@ -119,7 +125,8 @@ def unet(steps, title=""):
             place = (left, -1.75 * level + 0.25 * height)
             axis.annotate("", place, (edges[start][0], place[1]), arrowprops=arrow)
         edges.append((left + width, -1.75 * level))
-        left += width + (0.8 if skipped or len(edges) < 3 else 0.5)
+        turns = number + 1 < len(boxes) and boxes[number + 1][1] != level
+        left += width + (0.8 if skipped or turns or len(edges) < 3 else 0.5)
     axis.set(xlim=(-0.4, left), ylim=(-1.75 * depth - 1.5, 1.0), title=title)
     axis.set_axis_off()
     lines = [Line2D([], [], color=colour, linestyle="--" if colour == GREY else "-") for colour in ARROWS.values()]
@@ -149,7 +156,12 @@ def _draw_box(axis, place, shape, skipped, number, boxes):
     axis.add_patch(Rectangle((left + width * share, bottom), width * (1 - share), height, color=BLUE, linewidth=0))
     middle = left + width / 2
     channels = f"{shape[0] - skipped}+{skipped}" if skipped else str(shape[0])
-    axis.text(middle, bottom + height + 0.06, channels, ha="center", va="bottom")
-    if number == 0 or boxes[number - 1][0][1:] != shape[1:]:
+    style = dict(ha="center", fontsize=15 if len(boxes) < 20 else 13.5)
+    axis.text(middle, bottom + height + 0.06, channels, va="bottom", **style)
+    first = number  # of its level, on its side of the U
+    while first and boxes[first - 1][1] == boxes[number][1]:
+        first -= 1
+    ends = number + 1 == len(boxes) or boxes[number + 1][1] != boxes[number][1]
+    if number == first or (ends and boxes[first][0][1:] != shape[1:]):
         size = f"{shape[1]}²" if shape[1] == shape[2] else f"{shape[1]}×{shape[2]}"
-        axis.text(middle, bottom - 0.06, size, ha="center", va="top", color=GREY)
+        axis.text(middle, bottom - 0.1, size, va="top", color=GREY, **style)

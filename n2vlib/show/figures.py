@@ -13,6 +13,9 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"  # Okabe 
 STAINS = ("#4060ff", "#20b060", "#f0a020", "#ff3070")  # nuclei, cytoplasm, actin, mitochondria
 DPI = 120  # pixels an inch: letters stay readable where a page shows a figure at half its width
 PANEL = 3.2  # inches of one image panel
+WIDEST = 13.0  # inches of a row of panels: in a wider figure letters are too small at half the width of a page
+LINE = 0.32  # inches of a line of a title
+FEW = 30  # blind pixels that get a circle each
 MASKING_SIZE = (3 * PANEL, 1.1 * PANEL)
 STRUCTURE_SIZE = (1.6 * PANEL, 1.3 * PANEL)
 
@@ -60,8 +63,11 @@ def images(images, clean=None, crop=None, data_range=255):
     'a tenth brighter\\n20.00 dB'
     """
     low, high = np.quantile(next(iter(images.values())) if clean is None else clean, (0.01, 0.99))
-    rows = 1 if crop is None else 2
-    figure, axes = plt.subplots(rows, len(images), squeeze=False, figsize=(PANEL * len(images), PANEL * rows * 1.08))
+    sides = np.shape(next(iter(images.values())))
+    panel = min(PANEL, WIDEST / len(images))
+    heights = [panel * sides[0] / sides[1], *([] if crop is None else [panel])]
+    size = panel * len(images), sum(heights) + LINE * (1 if clean is None else 2)
+    figure, axes = plt.subplots(len(heights), len(images), squeeze=False, figsize=size, height_ratios=heights)
     for column, (title, image) in zip(axes.T, images.items()):
         is_residual = title.startswith("residual")
         span = (-(high - low) / 2, (high - low) / 2) if is_residual else (low, high)
@@ -114,6 +120,9 @@ def masking(patch, masked, blind, figure=None):
         for row, column in np.argwhere(blind):
             frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3)
             axes[2].add_patch(frame)
+    elif blind.sum() <= FEW:  # and few single pixels of a large one are not seen from afar
+        for axis in axes[1:]:
+            axis.plot(*np.argwhere(blind).T[::-1], "o", color=ORANGE, markersize=13, fillstyle="none", mew=2)
     return figure
 
 
@@ -168,28 +177,31 @@ def history(history, floor=None, axis=None):
     return axis
 
 
-def dots(values, reference=None, label="PSNR in dB"):
+def dots(values, reference=None, label="PSNR in dB", form=".2f", axis=None):
     """Show one dot for each method on a common axis, with its value; a line marks the reference.
 
     A bar would have to begin at 0 to be honest; dots are compared by their places alone.
     values: dictionary name -> number. reference: the name to compare with, in grey; names that
-    start with "Noise2Void" or "+" are ours and get a colour of their own.
-    Returns the matplotlib figure.
+    start with "Noise2Void" or "+" are ours and get a colour of their own. form: how the numbers are written.
+    axis: of matplotlib, None makes a new figure. Returns the matplotlib figure.
 
     >>> figure = dots({"noisy": 20.17, "Noise2Void": 27.5}, reference="noisy")
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['20.17', '27.50']
     """
-    figure, axis = plt.subplots(figsize=(10, 0.5 * len(values) + 1))
+    alone = axis is None
+    axis = plt.subplots(figsize=(10, 0.5 * len(values) + 1))[1] if alone else axis
     for row, (name, value) in enumerate(values.items()):
         colour = GREY if name == reference else BLUE if name.startswith(("Noise2Void", "+")) else ORANGE
         axis.plot(value, row, "o", color=colour, markersize=11)
-        axis.annotate(f"{value:.2f}", (value, row), (11, 0), textcoords="offset points", va="center")
+        axis.annotate(f"{value:{form}}", (value, row), (11, 0), textcoords="offset points", va="center")
     if reference is not None:
         axis.axvline(values[reference], color=GREY, linestyle="--", linewidth=1.5, zorder=0)
     axis.set_yticks(range(len(values)), values)
     axis.set(xlabel=label, ylim=(len(values) - 0.4, -0.6))
     axis.margins(x=0.15)
     axis.grid(axis="y", color="#dddddd")
-    figure.set_label(f"Dots on a common axis, {label}: " + ", ".join(f"{n} {v:.2f}" for n, v in values.items()) + ".")
-    return figure
+    if alone:
+        written = ", ".join(f"{name} {value:{form}}" for name, value in values.items())
+        axis.figure.set_label(f"Dots on a common axis, {label}: {written}.")
+    return axis.figure

@@ -218,7 +218,10 @@ def stop(notebook, view, number):
     view.locator("button:disabled").wait_for()  # it follows the text
     step, seconds = re.fullmatch(r"step (\d+), (\d+) s, done", view.locator("div.widget-label").inner_text()).groups()
     assert int(step) > 0 and int(seconds) < BUDGET  # so it was the button that ended it
-    notebook.changed(number, before)  # the last picture
+    last = notebook.changed(number, before)  # the last picture
+    notebook.keep_screenshot()
+    notebook.drag(view.locator(".widget-slider"), -60)  # back to an earlier step
+    notebook.changed(number, last)
     notebook.keep_screenshot()
 
 

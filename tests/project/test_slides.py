@@ -122,6 +122,19 @@ def test_a_question_comes_before_the_picture_and_its_answer_is_a_note():
     assert ask.minutes == 1 and picture.minutes == 1.5
 
 
+def test_of_a_long_table_the_first_rows_are_shown_and_references_come_last():
+    place = {"slideshow": {"slide_type": "slide"}}
+    rows = [f"| {'word ' * 12}| {n} |" for n in range(5)]
+    table = new_markdown_cell("\n".join(["## Table", "", "| a | b |", "|---|---|", *rows]), metadata=place)
+    question = (
+        '<div class="alert alert-info"><b>Question 1.</b> Why?</div>\n<details><summary>Answer</summary>So.</details>'
+    )
+    last = new_markdown_cell(f"## Questions\n\n{question}\n\n**References** Somebody, 2019", metadata=place)
+    first, ask, end = slides(nbformat.v4.new_notebook(cells=[table, last]))
+    assert first.text.splitlines() == ["| a | b |", "|---|---|", *rows[:2]]
+    assert "Why?" in ask.text and end.heading == "References and feedback" and "Somebody" in end.text
+
+
 def test_what_decks_load_can_be_fetched_and_loads_nothing_else(tmp_path):
     try:
         fetch(ROOT / "build" / "npm")

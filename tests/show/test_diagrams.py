@@ -44,9 +44,9 @@ def test_unet_sides_that_differ_are_both_written():
     assert "64×48" in texts(n2vlib.show.unet([("3×3 convolution", (1, 64, 48), (8, 64, 48))]).axes[0])
 
 
-def test_network_draws_one_arrow_a_weight_in_the_colour_of_its_sign(axis):
+def test_network_draws_one_line_a_weight_in_the_colour_of_its_sign_with_its_number(axis):
     n2vlib.show.network(axis, [np.array([[1, -2, 4]])], [["a", "b", "c"], ["y"]])
-    assert texts(axis) == ["a", "b", "c", "y"]
+    assert texts(axis) == ["1", "−2", "4", "a", "b", "c", "y"]
     assert [line.get_linewidth() for line in axis.lines] == [1.25, 2.5, 5]
     assert len({line.get_color() for line in axis.lines}) == 2
     n2vlib.show.network(axis, [np.zeros((1, 2))])  # no weight at all is no reason to divide by zero
@@ -81,6 +81,30 @@ def test_pixels_carry_their_numbers_in_the_window(axis):
 def test_pixels_show_zero_as_medium_grey_if_some_are_negative(axis):
     n2vlib.show.pixels(axis, np.array([[-1.0, 4]]), np.array([[-1, 4]]))
     assert axis.images[0].get_clim() == (-4, 4)
+
+
+def test_dots_draw_on_an_axis_that_is_given_and_write_numbers_as_asked(axis):
+    assert n2vlib.show.dots({"a": 1234, "b": 5}, form=",", axis=axis) is axis.figure
+    assert texts(axis) == ["1,234", "5"] and not axis.figure.get_label()
+    assert "a 1,234" in n2vlib.show.dots({"a": 1234}, form=",").get_label()
+    plt.close("all")
+
+
+def test_few_blind_pixels_of_a_large_patch_get_circles():
+    blind = np.zeros((64, 64), bool)
+    blind[3, 5] = True
+    figure = n2vlib.show.masking(np.zeros((64, 64)), np.ones((64, 64)), blind, Figure())
+    assert [len(axis.lines) for axis in figure.axes] == [0, 1, 1]
+    assert (figure.axes[1].lines[0].get_xdata(), figure.axes[1].lines[0].get_ydata()) == (5, 3)
+    figure = n2vlib.show.masking(np.zeros((64, 64)), np.ones((64, 64)), np.ones((64, 64), bool), Figure())
+    assert not any(axis.lines for axis in figure.axes)
+
+
+def test_images_are_as_high_as_they_need_and_no_row_is_wider_than_the_page():
+    wide, square = (n2vlib.show.images({"a": np.eye(8)[:rows]}).get_size_inches() for rows in (4, 8))
+    assert wide[0] == square[0] and wide[1] < square[1]
+    assert n2vlib.show.images(dict.fromkeys("abcdef", np.eye(8))).get_size_inches()[0] == pytest.approx(13)
+    plt.close("all")
 
 
 def test_style_makes_the_backend_be_chosen():

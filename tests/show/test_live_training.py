@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import ipykernel
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import skimage.io
@@ -34,6 +35,7 @@ def test_stop_ends_a_live_training_at_once_and_keeps_what_was_learned():
     assert denoiser.history["steps"][-1] == len(training.losses) > 0
     assert denoiser.predict(NOISY).shape == NOISY.shape
     assert training.button.disabled and "done" in training.text.value
+    assert training.bar.value < 1 and max(training.kept) == len(training.losses)
 
 
 def test_live_view_shows_a_picture_and_the_time_left():
@@ -42,6 +44,40 @@ def test_live_view_shows_a_picture_and_the_time_left():
     assert bytes(training.picture.value).startswith(b"\x89PNG")
     assert training.bar.value == 1
     assert "step 5" in training.text.value
+
+
+def test_the_slider_goes_back_to_the_steps_1_2_4_and_the_last():
+    training = n2vlib.show.train_live(NOISY, n2vlib.N2VConfig(max_steps=11, num_channels_init=4), crop=(8, 8, 32))
+    training.result()
+    assert training.slider.options == (1, 2, 4, 8, 11) and training.slider.value == 11
+    assert not training.slider.disabled
+    last = bytes(training.picture.value)
+    training.slider.value = 2
+    assert bytes(training.picture.value) != last
+    training.slider.value = 11
+    assert bytes(training.picture.value) == last
+    assert {crop.shape for crop in training.kept.values()} == {(32, 32)}, "few and small, however long the training"
+
+
+def test_a_film_strip_shows_five_steps_and_the_loss_without_the_noise():
+    training = n2vlib.show.train_live(NOISY, n2vlib.N2VConfig(max_steps=40, num_channels_init=4), crop=(8, 8, 32))
+    denoiser = training.result()
+    plain, minus = (training.film_strip(sigma) for sigma in (None, 10))
+    assert [axis.get_title() for axis in plain.axes[:-1:2]] == [f"step {n}" for n in (1, 2, 8, 16, 40)]
+    assert np.array_equal(plain.axes[-2].images[0].get_array(), training.noisy[0, 0] - training.kept[40])
+    losses, above = (figure.axes[-1].lines[0].get_ydata() for figure in (plain, minus))
+    assert np.allclose(losses - above, 100 / denoiser.std[0] ** 2)
+    assert (plain.axes[-1].get_yscale(), minus.axes[-1].get_yscale()) == ("linear", "log")
+    assert np.isclose(losses[0], training.losses[0]) and len(losses) <= 40
+    assert "1, 2, 8, 16, 40" in plain.get_label() and "loss minus" in minus.get_label()
+    plt.close("all")
+
+
+def test_a_film_strip_takes_no_sigma_where_the_loss_is_no_squared_error(refused):
+    config = n2vlib.N2VConfig(max_steps=2, num_channels_init=4, noise_model="gaussian")
+    training = n2vlib.show.train_live(NOISY, config, crop=(0, 0, 32))
+    with refused(ValueError, match="leave sigma out"):
+        training.film_strip(20)
 
 
 def test_an_interrupted_wait_stops_the_training_and_returns_the_weights(monkeypatch):

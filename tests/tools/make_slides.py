@@ -130,6 +130,8 @@ def slides(notebook):
                     heading, text, words = found[1], text[found.end() :], ""
                 before = made[-1] if made and not found and made[-1].shown else None
                 prose, questions = asked(text, heading)
+                if re.match(r"\*\*(Footnotes|References)\*\*", prose.strip()):  # they come after the questions
+                    made, questions, heading = made + questions, [], "References and feedback"
                 short = shortened(prose, LIMIT - count_words(heading))
                 if before and count_words(short) + before.words <= LIMIT:
                     before.text = f"{before.text}\n\n{short}".strip()
@@ -144,7 +146,8 @@ def slides(notebook):
             picture = not shown.source and "image/png" in shown.outputs[0].get("data", {})
             slide = waiting or Slide(heading, words if picture else "", notes=[])
             slide = dataclasses.replace(slide, shown=[shown])
-            if beside and picture != beside.picture and beside.words + slide.words - count_words(heading) <= LIMIT:
+            added = sum(count_words(text_of(output)) for output in shown.outputs)
+            if beside and picture != beside.picture and beside.words + added <= LIMIT:
                 beside.shown.append(shown)  # a picture and the numbers about it
                 beside = None
                 continue
@@ -178,12 +181,14 @@ def asked(text, heading):
 
 
 def shortened(prose, room):
-    """Return the sentences, items, formulas and tables with which text begins, of at most `room` words."""
+    """Return the sentences, items, formulas and rows of tables with which text begins, of at most `room` words."""
     kept = []
     for block in re.split(r"\n\s*\n", HINT.sub("", prose).strip()):
-        whole = block.startswith(("|", "$$", "<"))
-        lines = re.match(r"[-*\d]+\.? ", block) or "\n- " in block
+        whole, table = block.startswith(("$$", "<")), block.startswith("|")
+        lines = table or re.match(r"[-*\d]+\.? ", block) or "\n- " in block
         parts = [block] if whole else block.splitlines() if lines else SENTENCE.split(block)
+        if table:  # its head says nothing without a row
+            parts = ["\n".join(parts[:3]), *parts[3:]]
         fitting = []
         for part in parts:
             if count_words("\n".join([*kept, *fitting, part])) > room:

@@ -28,12 +28,13 @@ MOVE = """import gc
 
 views = [box.children for box in gc.get_objects() if type(box) is widgets.VBox and len(box.children) == 2]
 views = [(box.children, picture) for box, picture in views if isinstance(picture, widgets.Image)]
-moved = 0
+views = [view for view in views if not any(isinstance(control, widgets.FloatProgress) for control in view[0])]
+moved = 0  # without the sliders of trainings: how many steps these took is chance
 for controls, picture in views:
     for control in [control for control in controls if isinstance(control, widgets.ValueWidget)]:
         before = bytes(picture.value)
-        if isinstance(control, (widgets.FloatProgress, widgets.Label)) or control.disabled:
-            continue  # of a training, or it belongs to a choice that is not made
+        if control.disabled:
+            continue  # it belongs to a choice that is not made
         if hasattr(control, "index"):
             name, ends = "index", [0, len(control.options) - 1]
         else:

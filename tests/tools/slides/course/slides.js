@@ -1,4 +1,4 @@
-const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2.4, 2, 1.7, 1.4, 1.2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], CODE = [26, 24, 22, 20, 18, 17];
+const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2.4, 2, 1.7, 1.4, 1.2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], CODE = [26, 24, 22, 20, 18, 17], TEXT = [60, 54, 48, 42];
 
 // Pictures get as large as fits, then the letters of code and printed text, of which no line may be cut off.
 // What is too tall even so is drawn smaller, and if that is not enough it can be scrolled.
@@ -7,12 +7,17 @@ function fit(slide) {
   if (!box) return;
   const fits = (scale) => box.offsetHeight * scale <= HEIGHT;
   box.style.cssText = "";
-  box.classList.toggle("large", !box.querySelector("img, pre, table"));  // text alone may fill the slide
+  const shown = (what) => [...box.querySelectorAll(what)].filter((one) => !one.closest("aside"));  // not in the notes
+  box.classList.toggle("large", !shown("img, pre").length);  // text alone may fill the slide
+  for (const pixels of TEXT) {
+    box.style.setProperty("--text-size", `${pixels}px`);
+    if (fits(1.2)) break;
+  }
   for (const factor of PICTURES) {
-    for (const picture of box.querySelectorAll("img")) picture.style.width = `${factor * picture.naturalWidth}px`;
+    for (const picture of shown("img")) picture.style.width = `${factor * picture.naturalWidth}px`;
     if (fits(1)) break;
   }
-  const blocks = [...box.querySelectorAll("pre")];
+  const blocks = shown("pre");
   const cut = (block) => block.scrollWidth > block.clientWidth;
   for (const block of blocks) block.style.whiteSpace = "pre";  // measure lines that do not wrap
   for (const pixels of CODE) {
