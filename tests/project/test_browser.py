@@ -220,7 +220,7 @@ def stop(notebook, view, number):
     assert int(step) > 0 and int(seconds) < BUDGET  # so it was the button that ended it
     last = notebook.changed(number, before)  # the last picture
     notebook.keep_screenshot()
-    notebook.drag(view.locator(".widget-slider"), -60)  # back to an earlier step
+    notebook.drag(view.locator(".widget-slider"), -200)  # back to the first step, of however few
     notebook.changed(number, last)
     notebook.keep_screenshot()
 

@@ -133,6 +133,9 @@ def test_of_a_long_table_the_first_rows_are_shown_and_references_come_last():
     first, ask, end = slides(nbformat.v4.new_notebook(cells=[table, last]))
     assert first.text.splitlines() == ["| a | b |", "|---|---|", *rows[:2]]
     assert "Why?" in ask.text and end.heading == "References and feedback" and "Somebody" in end.text
+    long = new_markdown_cell(f"### Long\n\n{'word ' * 50}end.", metadata=place)  # nothing of it fits: no heading alone
+    (only,) = slides(nbformat.v4.new_notebook(cells=[table, long]))
+    assert only.heading == "Table" and "end." in only.notes[-1]
 
 
 def test_what_decks_load_can_be_fetched_and_loads_nothing_else(tmp_path):

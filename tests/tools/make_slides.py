@@ -157,7 +157,13 @@ def slides(notebook):
                 continue
             made = [one for one in made if one is not waiting] + [slide]  # questions are asked before the picture
             waiting, beside = None, None if shown.source else slide
-    return made
+    kept = []
+    for slide in made:
+        if kept and not (slide.text.strip() or slide.shown):  # a heading alone: what stood below it is spoken
+            kept[-1].notes += [f"**{slide.heading}**", *slide.notes]
+        else:
+            kept.append(slide)
+    return kept
 
 
 def pieces(source):

@@ -1,4 +1,4 @@
-const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = [2.4, 2, 1.7, 1.4, 1.2, 1, 0.9, 0.8, 0.7, 0.6, 0.5], CODE = [26, 24, 22, 20, 18, 17], TEXT = [60, 54, 48, 42];
+const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.6, PICTURES = Array.from({ length: 41 }, (_, n) => 2.4 - 0.05 * n), CODE = [26, 24, 22, 20, 18, 17], TEXT = [60, 54, 48, 42];
 
 // Pictures get as large as fits, then the letters of code and printed text, of which no line may be cut off.
 // What is too tall even so is drawn smaller, and if that is not enough it can be scrolled.
