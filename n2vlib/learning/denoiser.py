@@ -10,7 +10,7 @@ import torch
 from ..images.arrays import as_array, check_values, from_stack, to_stack, turn_tensor, turns_that_keep
 from ..images.gaps import GAP, MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.law import without_patterns
-from ..noise.models import expected_signal, mean_and_variance
+from ..noise.models import expected_signal, mean_and_variance, signal_variance
 from ..noise.spectrum import noise_like
 from .config import N2VConfig
 from .device import choose_device, fast_numbers
@@ -24,6 +24,7 @@ LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predi
 STRIP = 256  # rows
 CROP = 256  # pixels, the side of the square that the noise is looked at in
 ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
+MEAN, VARIANCE = 0, 1  # of the posterior: which of them is asked of a tile
 NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, some thousandths of it, is harmless
 
 
@@ -116,10 +117,53 @@ class Denoiser:
 
     def _predict_around_gaps(self, page, codes, tta, draws, level, similar):
         """Denoise one (C, Y, X) page, but for its gaps, which stay as they are."""
-        missing = None if codes is None else codes != MEASURED
-        filled = self.without_patterns(fill_gaps(page, missing)[None])[0]
+        filled, missing = self._filled(page, codes)
         clean = self._predict_page(filled, tta, draws, level, missing, similar)
         return clean if codes is None else np.where(codes == GAP, page, clean)
+
+    def _filled(self, page, codes):
+        """Return a (C, Y, X) page with its gaps filled and its lines and waves taken off, and where the gaps are."""
+        missing = None if codes is None else codes != MEASURED
+        return self.without_patterns(fill_gaps(page, missing)[None])[0], missing
+
+    def uncertainty(self, image, channel_axis=None, valid=None):
+        """Return how unsure the denoiser is of each pixel of its result: the standard deviation of its posterior.
+
+        The network with a noise model predicts a mean and a variance of each signal, and the noisy pixel adds what it
+        knows. What both leave open is this; if the noise model is right and training has come to an end, about 68 % of
+        the true signals are at most one such deviation away from `predict(image)`. It speaks of single pixels, not of
+        structures, and of images of the kind that was trained on.
+
+        image, channel_axis, valid: as for `predict`. Returns a float32 array of the same shape, in the intensity units
+        of the input; NaN where nothing was predicted, and what the neighbours alone leave open at hot and dead pixels.
+        Raises ValueError for a denoiser without a noise model, and as `predict` does.
+
+        >>> config = N2VConfig(noise_model="gaussian")
+        >>> untrained = Denoiser(build_network(config, channels=1), config, mean=[100], std=[20], noise=([0], [25]))
+        >>> noisy = np.random.default_rng(0).normal(100, 5, (37, 53))
+        >>> bool((untrained.uncertainty(noisy) < 5).all())  # less than the noise, 25 ** 0.5, alone
+        True
+        """
+        if self.noise is None:
+            raise ValueError(
+                "this denoiser has no noise model, so it does not say how unsure it is: "
+                'train with noise_model="auto", "gaussian" or "poisson_gaussian"'
+            )
+        image = as_array(image)
+        stack = self.stack_of(image, channel_axis)
+        check_values(stack)
+        gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
+        spread = np.empty(stack.shape, np.float32)
+        for n, (page, target) in enumerate(zip(stack, spread)):
+            level, codes = [values[0] for values in self.levels(stack, gaps, [n])], gaps.of(n)
+            filled, missing = self._filled(page, codes)
+            missing = None if missing is None else torch.from_numpy(missing)
+            normal, noise = self.normalise(filled, *level), self.normal_noise(*level)
+            deviation = self._predict_tiles(normal, noise, missing, VARIANCE).sqrt().numpy()
+            target[:] = deviation * np.reshape(level[1], (-1, 1, 1))
+            if codes is not None:
+                target[codes == GAP] = np.nan
+        return from_stack(spread, image, channel_axis)
 
     def stack_of(self, image, channel_axis=None):
         """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""
@@ -200,8 +244,8 @@ class Denoiser:
         return normal
 
     @torch.no_grad()
-    def _predict_tiles(self, normal, noise=None, missing=None):
-        """Predict a normalised (C, Y, X) page tile by tile.
+    def _predict_tiles(self, normal, noise=None, missing=None, part=MEAN):
+        """Predict a normalised (C, Y, X) page tile by tile; part: with a noise model, VARIANCE for that of the signal.
 
         Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
         so that the tiles put together equal the page predicted whole. There is no halo beyond
@@ -215,8 +259,8 @@ class Denoiser:
         for top in range(0, normal.shape[1], rows):
             for left in range(0, normal.shape[2], columns):
                 y, x = max(0, top - halo), max(0, left - halo)
-                part = np.s_[None, :, y : top + rows + halo, x : left + columns + halo]
-                tile = self._predict_tile(normal[part], noise, None if missing is None else missing[part])
+                where = np.s_[None, :, y : top + rows + halo, x : left + columns + halo]
+                tile = self._predict_tile(normal[where], noise, None if missing is None else missing[where], part)
                 target = clean[:, top : top + rows, left : left + columns]
                 height, width = target.shape[1:]
                 target[:] = tile[0, :, top - y :, left - x :][:, :height, :width]
@@ -242,14 +286,14 @@ class Denoiser:
                     break
         return min(options)[2:]
 
-    def _predict_tile(self, tile, noise=None, missing=None):
+    def _predict_tile(self, tile, noise=None, missing=None, part=MEAN):
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
         output = (self._output_hidden(tile) if hide else self.network(tile)).float()
         if self.config.noise_model:
-            alone = None if missing is None else mean_and_variance(output, tile.shape[1])[0]
-            output = expected_signal(output, tile, *noise)
+            alone = None if missing is None else mean_and_variance(output, tile.shape[1])[part]
+            output = (expected_signal, signal_variance)[part](output, tile, *noise)
             output = output if missing is None else torch.where(missing.to(self.device), alone, output)
         return output.cpu()
 

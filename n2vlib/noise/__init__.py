@@ -16,7 +16,7 @@ report       the verdict in sentences: the kinds found, what to do, and what can
 choice       noise_model="auto": the model that the noise asks for, and why
 """
 
-from .covariance import lag_products, noise_autocovariance
+from .covariance import lag_products, noise_autocovariance, residual_autocorrelation
 from .law import draw_from_law, noise_law, pattern
 from .masks import ring_mask, structural_mask
 from .models import estimate_poisson_gaussian, expected_signal, mean_and_variance, posterior_mean

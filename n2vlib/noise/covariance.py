@@ -261,6 +261,28 @@ def lag_products(noise, size):
     return scipy.fft.irfft2(power, (padded, padded))[:, lags[:, None], lags]
 
 
+def residual_autocorrelation(noisy, denoised, size=11):
+    """Return how alike what was removed is at each distance: the autocorrelation of noisy - denoised, 1 in the centre.
+
+    White noise gives 0 beside the centre, but for the faint negative rim of a denoiser that used these neighbours. Of
+    structured noise its shape is seen, if it was removed; a wide positive blob is signal that was lost.
+
+    noisy, denoised: (Y, X) or (N, Y, X), in the same units. size: odd side of the result, (size, size). Returns zeros
+    but for the centre where nothing was removed.
+
+    >>> noisy = np.random.default_rng(0).normal(size=(64, 64))
+    >>> abs(residual_autocorrelation(noisy, np.zeros((64, 64)), size=3)).round(1).tolist()[1]
+    [0.0, 1.0, 0.0]
+    """
+    residual = np.asarray(noisy, np.float64) - denoised
+    residual = np.atleast_3d(residual - residual.mean()).reshape(-1, *residual.shape[-2:])
+    products = lag_products(residual, size).sum(axis=0)
+    counts = lag_products(np.ones((1, *residual.shape[1:])), size)[0]  # of pairs at each distance
+    means = products / np.maximum(counts, 1)
+    centre = means[size // 2, size // 2]
+    return means / centre if centre > 0 else np.pad([[1.0]], size // 2)
+
+
 def _lost_by_selection(values, cut, patch):
     """Return what the autocovariance lost because the patches with the lowest variance were taken.
 

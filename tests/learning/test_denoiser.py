@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import skimage.io
 import torch
 from hypothesis import given
@@ -305,3 +306,45 @@ def test_rounding_is_less_than_a_tenth_of_the_error_that_is_left():
         assert not np.array_equal(default, exact)
     weak = clean + 3 * noise  # beside so little noise, rounding would count: the default is exact
     assert np.array_equal(model.predict(weak, exact=True), model.predict(weak))
+
+
+@given(st.tuples(st.integers(8, 90), st.integers(8, 90)), st.integers(4, 40), st.integers(1, 3))
+def test_uncertainty_in_tiles_equals_that_of_the_whole(untrained, shape, side, components):
+    model = untrained(noise_model="gaussian", components=components, num_channels_init=8)
+    image = noise_image(shape)
+    whole, tiled = with_tiles(model, 1000).uncertainty(image), with_tiles(model, side).uncertainty(image)
+    assert whole.shape == shape and whole.dtype == np.float32 and (whole > 0).all()
+    assert np.abs(whole - tiled).max() <= 1e-4 * whole.max()
+
+
+def test_uncertainty_is_the_deviation_of_the_posterior_in_intensity_units(untrained):
+    model, image = untrained(channels=2, noise_model="gaussian"), noise_image((1, 2, 20, 30))
+    with torch.no_grad():
+        output = model.network(model.normalise(image))
+    _, variance = n2vlib.noise.mean_and_variance(output, channels=2)
+    prior = variance.numpy()[0] * 50.0**2  # 50: the spread that the image was normalised by
+    wanted = np.sqrt(prior * 400 / (prior + 400))  # 400: the variance of the noise
+    assert np.allclose(model.uncertainty(image)[0], wanted, rtol=1e-3)
+
+
+def test_as_many_true_signals_lie_within_a_deviation_as_a_normal_density_has(tiny):
+    rng = np.random.default_rng(0)
+    signal = 100 + 400 * scipy.ndimage.gaussian_filter(rng.normal(size=(128, 128)), 6)  # smooth: neighbours tell it
+    noisy = signal + rng.normal(0, 20, signal.shape)
+    model = n2vlib.train(noisy, tiny(noise_model="gaussian", num_channels_init=8, max_steps=300, patch_size=32))
+    within = np.abs(model.predict(noisy, exact=True) - signal) < model.uncertainty(noisy)
+    assert 0.55 < within.mean() < 0.8  # 0.68 for a network that has come to an end
+
+
+def test_uncertainty_knows_nothing_where_nothing_was_measured(untrained):
+    model, image = untrained(noise_model="gaussian"), noise_image((64, 64))
+    image[:, 50:] = np.nan
+    image[20, 20] = 1e5  # a hot pixel: predicted from its neighbours alone, which leave more open
+    unsure = model.uncertainty(image)
+    assert np.isnan(unsure[:, 50:]).all() and np.isfinite(unsure[:, :50]).all()
+    assert unsure[20, 20] > unsure[20, 18]
+
+
+def test_uncertainty_needs_a_noise_model(untrained, refused):
+    with refused(ValueError, match="noise_model="):
+        untrained().uncertainty(noise_image((16, 16)))

@@ -31,6 +31,7 @@ SLIDERS = {
     "00c_what_training_does": "show_downhill, [",
     "03_jump_cell_painting": "n2vlib.show.before_after(",
     "04_two_stage_structured": "n2vlib.show.explore_structure(",
+    "05_judge_a_result": "n2vlib.show.explore_results(",
 }
 STOPPED = ("01_single_image_demo", "02_bsd68_training")
 BUDGET = 600  # seconds, of the trainings that are stopped
@@ -262,3 +263,8 @@ def test_a_slider_redraws_its_figure(open_notebook, name):
     notebook.drag(last.locator(".widget-slider").first, 50)
     notebook.changed(number, before)
     notebook.keep_screenshot()
+    for player in last.locator(".widget-play").all():
+        player.locator("button").first.click()
+        for _ in range(2):  # there and back: it goes on by itself
+            notebook.changed(number, notebook.figure(number))
+        notebook.keep_screenshot()

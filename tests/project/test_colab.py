@@ -209,6 +209,7 @@ USED = {
     "02_bsd68_training.ipynb": [3, 0, 0],
     "03_jump_cell_painting.ipynb": [0, 0, 3],
     "04_two_stage_structured.ipynb": [0, 0, 2],  # both methods find the same mask there
+    "05_judge_a_result.ipynb": [0, 0, 6],
 }
 
 

@@ -26,7 +26,7 @@ FILES = {
     "learning": "metrics device optimizers allowed_values masking config network patches "
     "model_files similar_patches denoiser losses training",
     "datasets": "ranges downloads photographs painted pretrained",
-    "show": "png figures diagrams sliders live_training",
+    "show": "png figures diagrams sliders explorer reports live_training",
     "two_stage": "settings regions result pipeline",
 }
 
