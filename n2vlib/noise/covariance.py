@@ -275,7 +275,7 @@ def residual_autocorrelation(noisy, denoised, size=11):
     [0.0, 1.0, 0.0]
     """
     residual = np.asarray(noisy, np.float64) - denoised
-    residual = np.atleast_3d(residual - residual.mean()).reshape(-1, *residual.shape[-2:])
+    residual = (residual - residual.mean()).reshape(-1, *residual.shape[-2:])
     products = lag_products(residual, size).sum(axis=0)
     counts = lag_products(np.ones((1, *residual.shape[1:])), size)[0]  # of pairs at each distance
     means = products / np.maximum(counts, 1)
