@@ -17,12 +17,12 @@ lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
 
 # In smoke mode each notebook takes seconds: the same cells and assertions as in quick mode, shorter trainings.
-test: setup  ## run the tests, the notebooks among them (about seven minutes)
+test: setup  ## run the tests, the notebooks among them (about a quarter of an hour)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-smoke} $(PY) -m pytest
 
-test-notebooks: setup  ## run the notebooks in quick mode, as students do (ten minutes)
+test-notebooks: setup  ## run the notebooks in quick mode, as students do (13 minutes)
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-quick} $(PY) -m pytest notebooks
 
 # playwright's version stands in pyproject.toml; nothing but these tests needs it. Without it they are skipped.
@@ -34,7 +34,7 @@ playwright: setup
 	  $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[browser]' || \
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
 
-test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (six minutes)
+test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (eight minutes)
 	$(PY) -m pytest -m colab tests/project/test_colab.py
 
 # What an older build left in build/lib would get into the wheel.
