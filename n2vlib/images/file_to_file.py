@@ -63,8 +63,9 @@ def denoise_file(
     """
     source, target = Path(source), Path(target)
     stack, _ = read_stack(source, axes, series)
-    if stack.shape[1] != len(denoiser.mean) or (similar and denoiser.noise is None):
-        denoiser.predict(stack[:1], similar=similar)  # says what is wrong
+    if stack.shape[1] != len(denoiser.mean):
+        denoiser.predict(stack[:1])  # says what is wrong
+    denoiser.check_similar(similar)
     pixel = _pixel_type(dtype, stack.dtype)
     channels = range(1, stack.shape[1] + 1) if split_channels else []
     targets = [target.with_name(f"{target.stem}_ch{c}{target.suffix}") for c in channels] or [target]
@@ -123,8 +124,7 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
     if twice or target.resolve() == source.resolve():
         reason = f"{' and '.join(twice)} would become one file" if twice else "the target is the source itself"
         raise ValueError(f"{source.name} cannot be denoised into {target.name}: {reason}, choose other names")
-    if similar and denoiser.noise is None:
-        denoiser.predict(load_image(files[0]), similar=True)  # says what is wrong
+    denoiser.check_similar(similar)
     written, how = [], dict(tta=tta, exact=exact, similar=similar)
     for file in files:
         path = target / names[file]

@@ -76,19 +76,28 @@ class Denoiser:
         >>> untrained.predict(np.full((5, 37, 53), 100)).shape
         (5, 37, 53)
         """
+        self.check_similar(similar)
+        work = functools.partial(self.predict_image, tta=tta, draws=draws, exact=exact, similar=similar)
+        return self._page_by_page(work, image, channel_axis, valid)
+
+    def check_similar(self, similar):
+        """Raise ValueError if similar patches are asked for that this denoiser cannot use."""
         if similar and self.noise is None:
             raise ValueError(
                 "similar=True needs to know how noisy each pixel is, and this denoiser has no noise model: "
                 'train with noise_model="gaussian" or "poisson_gaussian", or leave similar out'
             )
+
+    def _page_by_page(self, work, image, channel_axis, valid):
+        """Check an image, find its gaps, and return in its shape what work(stack, n, gaps) makes of each page."""
         image = as_array(image)
         stack = self.stack_of(image, channel_axis)
         check_values(stack)
         gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
-        clean = np.empty(stack.shape, np.float32)
-        for n, target in enumerate(clean):
-            target[:] = self.predict_image(stack, n, gaps, tta, draws, exact, similar)
-        return from_stack(clean, image, channel_axis)
+        made = np.empty(stack.shape, np.float32)
+        for n, target in enumerate(made):
+            target[:] = work(stack, n, gaps)
+        return from_stack(made, image, channel_axis)
 
     def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False, similar=False):
         """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
@@ -149,21 +158,17 @@ class Denoiser:
                 "this denoiser has no noise model, so it does not say how unsure it is: "
                 'train with noise_model="auto", "gaussian" or "poisson_gaussian"'
             )
-        image = as_array(image)
-        stack = self.stack_of(image, channel_axis)
-        check_values(stack)
-        gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
-        spread = np.empty(stack.shape, np.float32)
-        for n, (page, target) in enumerate(zip(stack, spread)):
-            level, codes = [values[0] for values in self.levels(stack, gaps, [n])], gaps.of(n)
-            filled, missing = self._filled(page, codes)
-            missing = None if missing is None else torch.from_numpy(missing)
-            normal, noise = self.normalise(filled, *level), self.normal_noise(*level)
-            deviation = self._predict_tiles(normal, noise, missing, VARIANCE).sqrt().numpy()
-            target[:] = deviation * np.reshape(level[1], (-1, 1, 1))
-            if codes is not None:
-                target[codes == GAP] = np.nan
-        return from_stack(spread, image, channel_axis)
+        return self._page_by_page(self._uncertainty_of_image, image, channel_axis, valid)
+
+    def _uncertainty_of_image(self, stack, n, gaps):
+        """Return the deviation of image n of a stack (N, C, Y, X) whose Gaps are known; NaN in these."""
+        level, codes = [values[0] for values in self.levels(stack, gaps, [n])], gaps.of(n)
+        filled, missing = self._filled(stack[n], codes)
+        missing = None if missing is None else torch.from_numpy(missing)
+        normal, noise = self.normalise(filled, *level), self.normal_noise(*level)
+        deviation = self._predict_tiles(normal, noise, missing, VARIANCE).sqrt().numpy()
+        deviation = deviation * np.reshape(level[1], (-1, 1, 1))
+        return deviation if codes is None else np.where(codes == GAP, np.nan, deviation)
 
     def stack_of(self, image, channel_axis=None):
         """View an image as a stack (N, C, Y, X); raise ValueError unless it has the channels of the training."""

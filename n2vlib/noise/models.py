@@ -242,7 +242,7 @@ def expected_signal(output, noisy, gain, offset):
     >>> round(expected_signal(output, torch.full((1, 1, 1, 1), 0.5), gain=0.0, offset=0.1).item(), 2)
     1.0
     """
-    chances, each, _ = _posteriors(output, noisy, gain, offset)
+    chances, each, _, _ = _posteriors(output, noisy, gain, offset)
     return (chances * each).sum(2)
 
 
@@ -258,18 +258,18 @@ def signal_variance(output, noisy, gain, offset):
     >>> round(signal_variance(output, torch.zeros(1, 1, 1, 1), gain=0.0, offset=1.0).item(), 3)
     0.5
     """
-    chances, each, variance = _posteriors(output, noisy, gain, offset)
+    chances, each, variance, noise = _posteriors(output, noisy, gain, offset)
     middle = (chances * each).sum(2, keepdim=True)
-    return (chances * (variance + (each - middle) ** 2)).sum(2)
+    return (chances * (variance * noise / (variance + noise) + (each - middle) ** 2)).sum(2)
 
 
 def _posteriors(output, noisy, gain, offset):
-    """Return how likely each density is, given the noisy pixel, its posterior mean and variance, (B, C, K, Y, X)."""
+    """Return each density's chance given the noisy pixel, posterior mean, own and noise variance, (B, C, K, Y, X)."""
     mean, variance, share = densities(output, noisy.shape[1])
     noise = noise_variance(mean, gain, offset)
     chances = log_chances(mean, variance, share, noisy, noise).softmax(2)
     each = posterior_mean(mean, variance, noisy[:, :, None], noise)
-    return chances, each, variance * noise / (variance + noise)
+    return chances, each, variance, noise
 
 
 def noise_variance(mean, gain, offset):

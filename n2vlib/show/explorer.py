@@ -4,6 +4,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
+from .figures import contrasts
 from .sliders import redrawn
 
 SIDES = ("left", "right")
@@ -29,7 +30,7 @@ def explore_results(images, clean=None, zoom=FIRST_ZOOM):
     shapes = {image.shape for image in arrays.values()}
     if len(arrays) < 2 or len(shapes) > 1 or len(next(iter(shapes))) != 2:
         raise ValueError(f"{len(arrays)} images of shapes {sorted(shapes)}: give two or more (Y, X) of one shape")
-    low, high = np.quantile(next(iter(arrays.values())) if clean is None else clean, (0.01, 0.99))
+    spans = contrasts(next(iter(arrays.values())) if clean is None else clean)
     names = list(arrays)
     left, right = (widgets.Dropdown(options=names, value=name, description=side) for name, side in zip(names, SIDES))
     late = dict(continuous_update=False)
@@ -42,7 +43,7 @@ def explore_results(images, clean=None, zoom=FIRST_ZOOM):
         figure = Figure(figsize=(12, 4.4), layout="constrained")
         in_turn = (left, right)[blink % 2]
         for axis, name, where in zip(figure.subplots(1, 3), (left, right, in_turn), ("", "", "in turn: ")):
-            span = (-(high - low) / 2, (high - low) / 2) if name.startswith("residual") else (low, high)
+            span = spans[name.startswith("residual")]
             axis.imshow(arrays[name][part], vmin=span[0], vmax=span[1])
             axis.set_title(where + name)
             axis.set_axis_off()

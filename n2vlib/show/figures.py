@@ -50,6 +50,12 @@ def use_style(projector=False):
     )
 
 
+def contrasts(reference):
+    """Return black and white of pictures, the 1 and 99 % quantiles of `reference`, and of residuals: as far around 0."""
+    low, high = np.quantile(reference, (0.01, 0.99))
+    return (low, high), ((low - high) / 2, (high - low) / 2)
+
+
 def images(images, clean=None, crop=None, data_range=255):
     """Show images side by side with the same contrast, and below them a zoomed crop.
 
@@ -62,7 +68,7 @@ def images(images, clean=None, crop=None, data_range=255):
     >>> images({"a tenth brighter": clean + 25.5}, clean).axes[0].get_title()
     'a tenth brighter\\n20.00 dB'
     """
-    low, high = np.quantile(next(iter(images.values())) if clean is None else clean, (0.01, 0.99))
+    spans = contrasts(next(iter(images.values())) if clean is None else clean)
     sides = np.shape(next(iter(images.values())))
     panel = min(PANEL, WIDEST / len(images))
     heights = [panel * sides[0] / sides[1], *([] if crop is None else [panel])]
@@ -70,7 +76,7 @@ def images(images, clean=None, crop=None, data_range=255):
     figure, axes = plt.subplots(len(heights), len(images), squeeze=False, figsize=size, height_ratios=heights)
     for column, (title, image) in zip(axes.T, images.items()):
         is_residual = title.startswith("residual")
-        span = (-(high - low) / 2, (high - low) / 2) if is_residual else (low, high)
+        span = spans[is_residual]
         if clean is not None and not is_residual and image is not clean:
             title = f"{title}\n{psnr(clean, image, data_range):.2f} dB"
         column[0].imshow(image, vmin=span[0], vmax=span[1])

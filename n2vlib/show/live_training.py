@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from ..images.arrays import to_stack
 from ..learning.training import train
-from .figures import GREY
+from .figures import GREY, contrasts
 from .png import to_png
 
 REFRESH, SHARE = 1.0, 0.05  # seconds between two pictures, and the share of the time that they may take at most
@@ -185,11 +185,8 @@ class LiveTraining:
 
 def show_crop(axis, noisy, denoised, title="", residual=False):
     """Draw a denoised crop, or what was removed from the noisy one, with the contrast of the noisy one."""
-    low, high = np.quantile(noisy, (0.01, 0.99))
-    if residual:
-        axis.imshow(noisy - denoised, vmin=(low - high) / 2, vmax=(high - low) / 2)
-    else:
-        axis.imshow(denoised, vmin=low, vmax=high)
+    low, high = contrasts(noisy)[residual]
+    axis.imshow(noisy - denoised if residual else denoised, vmin=low, vmax=high)
     axis.set_title(title)
     axis.set_axis_off()
 

@@ -130,7 +130,7 @@ def slides(notebook):
                     heading, text, words = found[1], text[found.end() :], ""
                 before = made[-1] if made and not found and made[-1].shown else None
                 prose, questions = asked(text, heading)
-                if re.match(r"\*\*(Footnotes|Further reading|References)\*\*", prose.strip()):  # they come after the questions
+                if re.match(r"\*\*(Footnotes|Further reading|References)\*\*", prose.strip()):  # after the questions
                     made, questions, heading = made + questions, [], "References and feedback"
                 short = shortened(prose, LIMIT - count_words(heading))
                 if before and count_words(short) + before.words <= LIMIT:
