@@ -51,7 +51,7 @@ def use_style(projector=False):
 
 
 def contrasts(reference):
-    """Return black and white of pictures, the 1 and 99 % quantiles of `reference`, and of residuals: as far around 0."""
+    """Return black and white of pictures, 1 and 99 % quantiles of `reference`, and of residuals: as far around 0."""
     low, high = np.quantile(reference, (0.01, 0.99))
     return (low, high), ((low - high) / 2, (high - low) / 2)
 
