@@ -5,6 +5,7 @@ import numpy as np
 # (flip y, flip x, turn): first the flips, then a quarter turn against the clock.
 TURNS = ((0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 0), (1, 0, 0), (1, 1, 1), (0, 1, 1))
 LARGEST = 1e18  # of an intensity: its square is a float32
+STRIP = 256  # rows
 SAME = 0.15  # of the largest entry beside the centre: covariances that differ less, differ by chance
 
 
@@ -76,18 +77,26 @@ def check_values(stack, name="the image"):
     if stack.dtype.kind != "f" or stack.dtype.itemsize < 4:
         return
     count, first = 0, None
-    for n, page in enumerate(stack):  # page by page: a mask of a whole stack could fill the memory
-        size = np.abs(page)
-        bad = (size > LARGEST) & (size < np.inf)
-        if bad.any():
-            count += bad.sum()
-            first = first or (n, *np.argwhere(bad)[0])
+    for n, c in np.ndindex(stack.shape[:2]):
+        for rows in strips(stack.shape):
+            size = np.abs(stack[n, c][rows])
+            bad = (size > LARGEST) & (size < np.inf)
+            if bad.any():
+                count += bad.sum()
+                y, x = np.argwhere(bad)[0]
+                first = first or (n, c, y + rows[1].start, x)
     if count:
         n, c, y, x = first
         raise ValueError(
             f"{name} holds {count} values beyond {LARGEST:.0g}, which no sensor gives, the first in image {n}, channel "
             f"{c}, row {y}, column {x}: if they stand for missing pixels, set them to NaN, and they are left out"
         )
+
+
+def strips(shape):
+    """Yield indices of STRIP rows each of an array (..., Y, X), so that what is computed of it needs little memory."""
+    for top in range(0, shape[-2], STRIP):
+        yield np.s_[..., top : top + STRIP, :]
 
 
 def turn(image, flip_y, flip_x, quarter):

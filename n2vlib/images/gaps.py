@@ -137,8 +137,10 @@ def _constant_values(page, codes):
     """Return the values, some at most, that may fill places of a page: cheap, for most pages have none."""
     rows, columns = (length // TILE * TILE for length in page.shape)
     tiles = page[:rows, :columns].reshape(rows // TILE, TILE, columns // TILE, TILE)
-    low, high = tiles.min(axis=(1, 3)), tiles.max(axis=(1, 3))
-    values = [low[low == high]]
+    first = tiles[:, 0, :, 0]
+    maybe = (first == tiles[:, 0, :, 1]) & (first == tiles[:, -1, :, -1])  # cheap, and mostly none
+    some = tiles.swapaxes(1, 2)[maybe]
+    values = [some[(some == some[:, :1, :1]).all(axis=(1, 2)), 0, 0]]
     values += [[value] for value in _extremes(page, codes) if np.count_nonzero(page == value) > TILE]
     values, counts = np.unique(np.concatenate(values), return_counts=True)
     return values[np.argsort(-counts, kind="stable")][:4]

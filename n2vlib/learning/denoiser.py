@@ -7,13 +7,13 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 
-from ..images.arrays import as_array, check_values, from_stack, to_stack, turn_tensor, turns_that_keep
+from ..images.arrays import as_array, check_values, from_stack, strips, to_stack, turn, turn_tensor, turns_that_keep
 from ..images.gaps import GAP, MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.law import without_patterns
 from ..noise.models import expected_signal, mean_and_variance, signal_variance
 from ..noise.spectrum import noise_like
 from .config import N2VConfig
-from .device import choose_device, fast_numbers
+from .device import choose_device, fast_numbers, keep_freed_memory
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
 from .network import build_network, receptive_radius
@@ -21,9 +21,10 @@ from .patches import page_statistics
 from .similar_patches import mix_with_similar
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
-STRIP = 256  # rows
 CROP = 256  # pixels, the side of the square that the noise is looked at in
-ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take; larger tiles are no faster
+ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take
+ENOUGH = 14  # squared halos for each of the network's top channels: larger tiles take memory and are no faster
+NORMALISED = 0, 1  # mean and spread
 MEAN, VARIANCE = 0, 1  # of the posterior: which of them is asked of a tile
 NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, some thousandths of it, is harmless
 
@@ -95,8 +96,11 @@ class Denoiser:
         check_values(stack)
         gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
         made = np.empty(stack.shape, np.float32)
-        for n, target in enumerate(made):
-            target[:] = work(stack, n, gaps)
+        if len(stack) == 1:  # which may be large: no copy of it
+            made = work(stack, 0, gaps)[None].astype(np.float32, copy=False)
+        else:
+            for n, target in enumerate(made):
+                target[:] = work(stack, n, gaps)
         return from_stack(made, image, channel_axis)
 
     def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False, similar=False):
@@ -165,8 +169,7 @@ class Denoiser:
         level, codes = [values[0] for values in self.levels(stack, gaps, [n])], gaps.of(n)
         filled, missing = self._filled(stack[n], codes)
         missing = None if missing is None else torch.from_numpy(missing)
-        normal, noise = self.normalise(filled, *level), self.normal_noise(*level)
-        deviation = self._predict_tiles(normal, noise, missing, VARIANCE).sqrt().numpy()
+        deviation = self._predict_tiles(filled, level, self.normal_noise(*level), missing, VARIANCE).sqrt().numpy()
         deviation = deviation * np.reshape(level[1], (-1, 1, 1))
         return deviation if codes is None else np.where(codes == GAP, np.nan, deviation)
 
@@ -191,32 +194,32 @@ class Denoiser:
         level: its mean and spread. missing: booleans (C, Y, X), where no noisy pixel is that could be combined with the
         prediction, or None.
         """
-        normal = self.normalise(page, *level)
         missing = None if missing is None or not self.config.noise_model else torch.from_numpy(missing)
         turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
         if self.config.covariance is None or draws == 0:
             noise = self.normal_noise(*level) if self.config.noise_model else None
-            clean = self._predict_turned(normal, turns if tta else turns[:1], noise, missing)
+            clean = self._predict_turned(page, turns if tta else turns[:1], noise, missing, level)
             if similar:
                 generator = torch.Generator().manual_seed(self.config.seed)
                 once = functools.partial(self._predict_turned, turns=turns[:1], noise=noise, missing=missing)
-                clean, _ = mix_with_similar(normal, clean, once, *noise, generator)
+                clean, _ = mix_with_similar(self.normalise(page, *level), clean, once, *noise, generator)
             return self.denormalise(clean.numpy(), *level)
+        normal = self.normalise(page, *level)
         clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
         for draw in range(draws):
             noise = self.same_noise(normal[None], generator)[0]
             # Another turn for each draw: the mean over turns comes without more work.
-            turn = turns[draw % len(turns)]
-            clean += self._predict_turned(normal + self.config.recorruption * noise, [turn]) / draws
+            way = turns[draw % len(turns)]
+            clean += self._predict_turned(normal + self.config.recorruption * noise, [way]) / draws
         return self.denormalise(clean.numpy(), *level)
 
-    def _predict_turned(self, normal, turns, noise=None, missing=None):
-        """Return the mean prediction of a normalised (C, Y, X) page over some of its flips and turns."""
-        clean = None
-        for turn in turns:
-            hidden = None if missing is None else turn_tensor(missing, *turn)
-            one = turn_tensor(self._predict_tiles(turn_tensor(normal, *turn), noise, hidden), *turn, back=True)
+    def _predict_turned(self, page, turns, noise=None, missing=None, level=NORMALISED):
+        """Return the mean prediction of a (C, Y, X) page over some of its flips and turns, normalised."""
+        clean, page = None, np.asarray(page)
+        for way in turns:
+            hidden = None if missing is None else turn_tensor(missing, *way)
+            one = turn_tensor(self._predict_tiles(turn(page, *way), level, noise, hidden), *way, back=True)
             clean = one if clean is None else clean.add_(one)
         return clean if len(turns) == 1 else clean.div_(len(turns))
 
@@ -233,7 +236,7 @@ class Denoiser:
         """
         mean, std = self._level(mean, std)
         normal = np.empty(image.shape, np.float32)
-        for rows in _strips(image.shape):
+        for rows in strips(image.shape):
             normal[rows] = (image[rows] - mean) / std
         return torch.from_numpy(normal)
 
@@ -244,28 +247,31 @@ class Denoiser:
     def denormalise(self, normal, mean=None, std=None):
         """Turn a normalised float32 array (..., C, Y, X) back into intensity units; mean, std: as for `normalise`."""
         mean, std = self._level(mean, std)
-        for rows in _strips(normal.shape):
+        for rows in strips(normal.shape):
             normal[rows] = normal[rows] * std + mean
         return normal
 
     @torch.no_grad()
-    def _predict_tiles(self, normal, noise=None, missing=None, part=MEAN):
-        """Predict a normalised (C, Y, X) page tile by tile; part: with a noise model, VARIANCE for that of the signal.
+    def _predict_tiles(self, page, level, noise=None, missing=None, part=MEAN):
+        """Predict a (C, Y, X) page tile by tile; part: with a noise model, VARIANCE for that of the signal.
 
+        level: the page's mean and spread, by which each tile is normalised. Returns a normalised tensor.
         Each tile carries a halo as wide as the receptive field, and starts on the pooling grid,
         so that the tiles put together equal the page predicted whole. There is no halo beyond
         the page: the network pads there as it did at the borders of the training patches.
         (Reflecting the page would show it mirrored copies of the pixels it must not know.)
         """
+        keep_freed_memory()
         multiple = 2**self.config.depth
         halo = -(-receptive_radius(self.config.depth, self.config.n2v2) // multiple) * multiple
-        clean = torch.empty_like(normal)
-        rows, columns = self._tile_sides(*normal.shape[1:], halo, multiple)
-        for top in range(0, normal.shape[1], rows):
-            for left in range(0, normal.shape[2], columns):
+        clean = torch.empty(page.shape)
+        rows, columns = self._tile_sides(*page.shape[1:], halo, multiple)
+        for top in range(0, page.shape[1], rows):
+            for left in range(0, page.shape[2], columns):
                 y, x = max(0, top - halo), max(0, left - halo)
                 where = np.s_[None, :, y : top + rows + halo, x : left + columns + halo]
-                tile = self._predict_tile(normal[where], noise, None if missing is None else missing[where], part)
+                noisy, hidden = self.normalise(page[where], *level), None if missing is None else missing[where]
+                tile = self._predict_tile(noisy, noise, hidden, part)
                 target = clean[:, top : top + rows, left : left + columns]
                 height, width = target.shape[1:]
                 target[:] = tile[0, :, top - y :, left - x :][:, :height, :width]
@@ -274,10 +280,12 @@ class Denoiser:
     def _tile_sides(self, height, width, halo, multiple):
         """Return the rows and columns of a tile, without halo, for a page.
 
-        Its activations stay in ACTIVATION_BYTES, and as few pixels as possible are computed twice, in the halos.
+        Its activations stay in ACTIVATION_BYTES and, unless the whole page fits in there, its area in ENOUGH; as few
+        pixels as possible are computed twice, in the halos.
         """
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
+        most = most if height * width <= most else min(most, ENOUGH * halo**2 * self.config.num_channels_init)
         least, options = 16 * multiple, []
         for across in range(1, max(1, width // least) + 1):
             columns = _share(width, across, multiple)
@@ -295,7 +303,7 @@ class Denoiser:
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
-        output = (self._output_hidden(tile) if hide else self.network(tile)).float()
+        output = (self._output_hidden(tile) if hide else self.network(tile)).float().contiguous()
         if self.config.noise_model:
             alone = None if missing is None else mean_and_variance(output, tile.shape[1])[part]
             output = (expected_signal, signal_variance)[part](output, tile, *noise)
@@ -360,12 +368,6 @@ class Denoiser:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
-
-
-def _strips(shape):
-    """Yield indices of STRIP rows each of an array (..., Y, X), so that no float64 copy of all of it is needed."""
-    for top in range(0, shape[-2], STRIP):
-        yield np.s_[..., top : top + STRIP, :]
 
 
 def _share(length, count, multiple):

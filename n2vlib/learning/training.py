@@ -17,7 +17,15 @@ from ..noise.law import without_patterns
 from ..noise.models import estimate_noise
 from .config import N2VConfig
 from .denoiser import Denoiser, copy_weights
-from .device import all_processes, choose_device, fast_numbers, mean_of_processes, process_number, quickest_threads
+from .device import (
+    all_processes,
+    choose_device,
+    fast_numbers,
+    keep_freed_memory,
+    mean_of_processes,
+    process_number,
+    quickest_threads,
+)
 from .losses import blind_loss, measure_leak, validation_loss
 from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
@@ -97,6 +105,7 @@ def train(
     if process_number() > 0:  # draws patches of its own
         for generator in (run.crops, run.masks):
             generator.manual_seed(config.seed + process_number() + run.step)
+    keep_freed_memory()
     # Steps that are counted must be the same again, so these keep the threads; a budget of time takes the quickest.
     threads = quickest_threads(run.rehearse) if config.max_seconds and run.device.type == "cpu" else nullcontext()
     stopped = False
