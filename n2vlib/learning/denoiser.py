@@ -23,7 +23,7 @@ from .similar_patches import mix_with_similar
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 CROP = 256  # pixels, the side of the square that the noise is looked at in
 ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take
-ENOUGH = 14  # squared halos for each of the network's top channels: larger tiles take memory and are no faster
+ENOUGH = 14  # squared halos for each of the network's top channels: larger tiles are no faster on a processor
 NORMALISED = 0, 1  # mean and spread
 MEAN, VARIANCE = 0, 1  # of the posterior: which of them is asked of a tile
 NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, some thousandths of it, is harmless
@@ -95,10 +95,10 @@ class Denoiser:
         stack = self.stack_of(image, channel_axis)
         check_values(stack)
         gaps = find_gaps(stack, checked_valid(valid, stack, np.shape(image), channel_axis))
-        made = np.empty(stack.shape, np.float32)
         if len(stack) == 1:  # which may be large: no copy of it
             made = work(stack, 0, gaps)[None].astype(np.float32, copy=False)
         else:
+            made = np.empty(stack.shape, np.float32)
             for n, target in enumerate(made):
                 target[:] = work(stack, n, gaps)
         return from_stack(made, image, channel_axis)
@@ -280,12 +280,13 @@ class Denoiser:
     def _tile_sides(self, height, width, halo, multiple):
         """Return the rows and columns of a tile, without halo, for a page.
 
-        Its activations stay in ACTIVATION_BYTES and, unless the whole page fits in there, its area in ENOUGH; as few
-        pixels as possible are computed twice, in the halos.
+        Its activations stay in ACTIVATION_BYTES and, unless the whole page fits in there or a GPU computes, its area
+        in ENOUGH; as few pixels as possible are computed twice, in the halos.
         """
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
-        most = most if height * width <= most else min(most, ENOUGH * halo**2 * self.config.num_channels_init)
+        if height * width > most and self.device.type == "cpu":
+            most = min(most, ENOUGH * halo**2 * self.config.num_channels_init)
         least, options = 16 * multiple, []
         for across in range(1, max(1, width // least) + 1):
             columns = _share(width, across, multiple)
@@ -303,6 +304,7 @@ class Denoiser:
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         hide = self.config.noise_model and self.leak > LARGEST_LEAK
+        # Contiguous: what each density needs lies side by side, 5 % of the time.
         output = (self._output_hidden(tile) if hide else self.network(tile)).float().contiguous()
         if self.config.noise_model:
             alone = None if missing is None else mean_and_variance(output, tile.shape[1])[part]

@@ -41,8 +41,9 @@ def fast_numbers(device):
 def keep_freed_memory():
     """Let the C library of Linux keep the memory that a layer frees, for the next layer, instead of giving it back.
 
-    Given back, it comes again as pages of zeros, some 1,500 in each step of a training: 5 to 15 % of its time.
-    The library changes its mind when a large block is freed (mallopt(3), M_MMAP_THRESHOLD). No other one does.
+    Given back, it comes again as pages of zeros, 1,100 to 1,600 in each step of a training: 5 to 15 % of its time.
+    The library, glibc, changes its mind when a large block is freed (mallopt(3), M_MMAP_THRESHOLD); to others this
+    is a block that comes and goes.
     """
     torch.empty(LARGEST_BLOCK, dtype=torch.uint8)
 
