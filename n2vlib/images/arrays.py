@@ -21,6 +21,10 @@ def as_array(image, name="the image"):
         raise TypeError(
             f"{name} is a {type(image).__name__} that cannot be read as an array ({reason}): give a NumPy array"
         ) from error
+    if isinstance(array, np.ma.MaskedArray):
+        if np.ma.is_masked(array):
+            raise TypeError(f"{name} is a masked array: give its data, and valid=~mask to leave out what is masked")
+        array = array.data
     if array.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {array.dtype}: only real numbers (integer or float) can be denoised")
     return array

@@ -223,7 +223,7 @@ def fill_gaps(values, missing):
     """
     if missing is None or not missing.any():
         return values
-    values = np.where(missing, 0.0, values).astype(np.float64)
+    values = np.where(missing, 0.0, values).astype(np.float64, order="C")  # so that a page of it is a view
     for page, hidden in zip(values.reshape(-1, *values.shape[-2:]), missing.reshape(-1, *values.shape[-2:])):
         left = hidden.copy()
         if not left.any() or left.all():

@@ -33,6 +33,8 @@ def broken_pixels(page, measured=None):
     broken = np.zeros(page.shape, bool)
     if min(page.shape) < 3 * FAR:
         return broken
+    if page.dtype.kind == "f" and page.dtype.itemsize not in (4, 8):  # of which SciPy has no median filter
+        page = page.astype(np.float32 if page.dtype.itemsize == 2 else np.float64)
     least = _least_step(page, measured)
     for _ in range(ROUNDS):  # one of the pixels that another is compared with may be broken
         more = _broken_beside(page, least) & ~broken

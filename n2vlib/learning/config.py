@@ -131,9 +131,8 @@ class N2VConfig:
 
     def __post_init__(self):
         fields = vars(self)  # the way in: the object itself is frozen
-        for name, value in fields.items():  # numpy's numbers and arrays become Python's: model files hold no others
-            if hasattr(value, "tolist"):
-                fields[name] = value.tolist()
+        for name, value in fields.items():
+            fields[name] = _plain(value)
         if self.max_epochs is None and self.max_steps is None and self.max_seconds is None:
             fields["max_epochs"] = 100
         if self.strategy is None:
@@ -221,6 +220,13 @@ class N2VConfig:
             save_top_k=3,
         )
         return cls(**(values | changes))
+
+
+def _plain(value):
+    """Return a value whose NumPy numbers and arrays, in lists too, are Python's: model files hold no others."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 RULES = {field.name: field.type.__metadata__[0] for field in dataclasses.fields(N2VConfig)}

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 
 from ..images.arrays import as_array, check_values, from_stack, strips, to_stack, turn, turn_tensor, turns_that_keep
-from ..images.gaps import GAP, MEASURED, checked_valid, fill_gaps, find_gaps
+from ..images.gaps import GAP, MEASURED, Gaps, checked_valid, fill_gaps, find_gaps
 from ..noise.law import without_patterns
 from ..noise.models import expected_signal, mean_and_variance, signal_variance
 from ..noise.spectrum import noise_like
+from .allowed_values import refuse, whole
 from .config import N2VConfig
 from .device import choose_device, fast_numbers, keep_freed_memory
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
 from .network import build_network, receptive_radius
-from .patches import page_statistics
+from .patches import NO_GAPS, page_statistics
 from .similar_patches import mix_with_similar
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
@@ -78,6 +79,7 @@ class Denoiser:
         (5, 37, 53)
         """
         self.check_similar(similar)
+        refuse("draws", draws, whole(0, or_none=True)(draws))
         work = functools.partial(self.predict_image, tta=tta, draws=draws, exact=exact, similar=similar)
         return self._page_by_page(work, image, channel_axis, valid)
 
@@ -105,10 +107,12 @@ class Denoiser:
 
     def predict_image(self, stack, n, gaps, tta=False, draws=None, exact=False, similar=False):
         """Denoise image n of a stack (N, C, Y, X) whose Gaps are known; see `predict`. Returns float32 (C, Y, X)."""
-        page, level = stack[n], [values[0] for values in self.levels(stack, gaps, [n])]
+        page, codes = stack[n], gaps.of(n)
+        filled, missing, level = self._prepared(page, codes)
         rounded = not exact and self._is_noisy(page, level)
         with fast_numbers(self.device) if rounded else nullcontext():
-            clean = self._predict_around_gaps(page, gaps.of(n), tta, draws, level, similar)
+            clean = self._predict_page(filled, tta, draws, level, missing, similar)
+        clean = clean if codes is None else np.where(codes == GAP, page, clean)
         return clean.astype(np.float32, copy=False)
 
     def _is_noisy(self, page, level):
@@ -128,16 +132,12 @@ class Denoiser:
         mean, std, _ = page_statistics(stack, pages, gaps)
         return mean, np.where(std > 0, std, self.std)
 
-    def _predict_around_gaps(self, page, codes, tta, draws, level, similar):
-        """Denoise one (C, Y, X) page, but for its gaps, which stay as they are."""
-        filled, missing = self._filled(page, codes)
-        clean = self._predict_page(filled, tta, draws, level, missing, similar)
-        return clean if codes is None else np.where(codes == GAP, page, clean)
-
-    def _filled(self, page, codes):
-        """Return a (C, Y, X) page with its gaps filled and its lines and waves taken off, and where the gaps are."""
+    def _prepared(self, page, codes):
+        """Return a (C, Y, X) page with gaps filled, lines and waves taken off; what is missing in it; and its level."""
         missing = None if codes is None else codes != MEASURED
-        return self.without_patterns(fill_gaps(page, missing)[None])[0], missing
+        filled = self.without_patterns(fill_gaps(page, missing)[None])
+        level = self.levels(filled, NO_GAPS if codes is None else Gaps({0: codes}), [0])
+        return filled[0], missing, [values[0] for values in level]
 
     def uncertainty(self, image, channel_axis=None, valid=None):
         """Return how unsure the denoiser is of each pixel of its result: the standard deviation of its posterior.
@@ -166,8 +166,8 @@ class Denoiser:
 
     def _uncertainty_of_image(self, stack, n, gaps):
         """Return the deviation of image n of a stack (N, C, Y, X) whose Gaps are known; NaN in these."""
-        level, codes = [values[0] for values in self.levels(stack, gaps, [n])], gaps.of(n)
-        filled, missing = self._filled(stack[n], codes)
+        codes = gaps.of(n)
+        filled, missing, level = self._prepared(stack[n], codes)
         missing = None if missing is None else torch.from_numpy(missing)
         deviation = self._predict_tiles(filled, level, self.normal_noise(*level), missing, VARIANCE).sqrt().numpy()
         deviation = deviation * np.reshape(level[1], (-1, 1, 1))
@@ -263,7 +263,8 @@ class Denoiser:
         """
         keep_freed_memory()
         multiple = 2**self.config.depth
-        halo = -(-receptive_radius(self.config.depth, self.config.n2v2) // multiple) * multiple
+        reach = receptive_radius(self.config.depth, self.config.n2v2) + self._hides() * (self.config.roi_size // 2)
+        halo = -(-reach // multiple) * multiple
         clean = torch.empty(page.shape)
         rows, columns = self._tile_sides(*page.shape[1:], halo, multiple)
         for top in range(0, page.shape[1], rows):
@@ -303,14 +304,17 @@ class Denoiser:
     def _predict_tile(self, tile, noise=None, missing=None, part=MEAN):
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
-        hide = self.config.noise_model and self.leak > LARGEST_LEAK
         # Contiguous: what each density needs lies side by side, 5 % of the time.
-        output = (self._output_hidden(tile) if hide else self.network(tile)).float().contiguous()
+        output = (self._output_hidden(tile) if self._hides() else self.network(tile)).float().contiguous()
         if self.config.noise_model:
             alone = None if missing is None else mean_and_variance(output, tile.shape[1])[part]
             output = (expected_signal, signal_variance)[part](output, tile, *noise)
             output = output if missing is None else torch.where(missing.to(self.device), alone, output)
         return output.cpu()
+
+    def _hides(self):
+        """Return whether pixels are hidden in prediction too."""
+        return bool(self.config.noise_model) and self.leak > LARGEST_LEAK
 
     def _output_hidden(self, tile):
         """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""

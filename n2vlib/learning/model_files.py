@@ -106,6 +106,10 @@ def restore_checkpoint(run):
     if changed or content.get("mean") != fresh["mean"] or "training" not in content:
         what = f"other settings ({', '.join(changed)})" if changed else "other images"
         raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
+    validated = any(loss is not None for loss in content["history"].get("validation_loss", []))
+    if validated != (run.validation is not None):
+        how = "with" if validated else "without"
+        raise ValueError(f"{path} was trained {how} validation images: resume {how} them, or choose a new folder")
     try:
         state = content["training"]
         parts = [run.network, run.average, *run.optimizers, *run.plateaus]

@@ -10,6 +10,7 @@ from ..images.gaps import MEASURED, Gaps
 
 SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predict from
 NO_GAPS = Gaps({})
+MOST_VALUES = 2**26  # of the images whose noise is measured: half a gigabyte in float64
 MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
 LEAST_MEASURED = 0.5
 OPAQUE = (1, 255, 65535)  # transparency of an image that has none, as files store it
@@ -75,6 +76,44 @@ def refuse_constant(channel, channels, value):
     if (channel, channels) == (3, 4) and value in OPAQUE:
         rest = ", as the transparency of a colour photograph is; leave it out, as in image[..., :3]"
     raise ValueError(f"channel {channel} is constant, every pixel is {value}: there is nothing to learn in it{rest}")
+
+
+def some_images(stack, pages, count, gaps=NO_GAPS):
+    """Return images of a stack (N, C, Y, X) from which its noise is measured, as arrays, with NaN in the gaps.
+
+    pages: the numbers of the images to choose from; of these 16 to 31 are taken, if they are so many, and for a channel
+    that is measured on none of them up to 16 of its own. Of large images the middle, MOST_VALUES in all. count: of the
+    pixels measured, (pages, C).
+    """
+    chosen = set(range(0, len(pages), max(1, len(pages) // 16)))
+    for many in count.T:
+        if not many[list(chosen)].any():
+            chosen |= set(np.flatnonzero(many)[:16].tolist())
+    numbers = np.asarray(pages)[sorted(chosen)]
+    share = min(1.0, MOST_VALUES / (len(numbers) * stack[0].size)) ** 0.5
+    rows, columns = (round(length * (1 - share) / 2) for length in stack.shape[2:])
+    middle = np.s_[:, rows : stack.shape[2] - rows, columns : stack.shape[3] - columns]
+    images, codes = np.stack([stack[n][middle] for n in numbers]), [gaps.of(n) for n in numbers]
+    if all(code is None for code in codes):
+        return images
+    measured = [np.full(images.shape[1:], True) if code is None else code[middle] == MEASURED for code in codes]
+    return np.where(measured, images, np.nan)
+
+
+def checked_corners(corners, stack, pages, patch_size):
+    """Return those of some corners of patches, integers (K, 3), that lie in the images (pages) to train on.
+
+    Raises ValueError for none, and for corners whose patches are not inside the stack (N, C, Y, X).
+    """
+    corners, sides = np.asarray(corners), [min(patch_size, *stack.shape[2:])] * 2
+    fits = corners.ndim == 2 and corners.shape[1] == 3 and corners.dtype.kind in "iu"
+    last = np.subtract([len(stack) - 1, *stack.shape[2:]], [0, *sides])
+    if not fits or (corners < 0).any() or (corners > last).any():
+        raise ValueError(f"corners are integers (K, 3): image, row and column, here from 0 to {last.tolist()} each")
+    corners = corners[np.isin(corners[:, 0], pages)]
+    if not len(corners):
+        raise ValueError("corners name no image that is trained on: give some, or leave corners out")
+    return corners
 
 
 def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS):

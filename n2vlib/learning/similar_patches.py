@@ -109,6 +109,7 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
     >>> bool((mean - wave).std() < 0.75 * (blurred(noisy) - wave).std()), weights[0] > 0.5
     (True, True)
     """
+    gain, offset = gain.to(pilot.device), offset.to(pilot.device)
     variance = noise_variance(pilot[:, None], gain, offset)[:, 0].expand_as(pilot)
     others = torch.stack([nl_ridge(*channel) for channel in zip(noisy, pilot, variance)])
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()

@@ -35,9 +35,11 @@ from .patches import (
     NO_GAPS,
     SMALLEST_SIDE,
     channel_statistics,
+    checked_corners,
     crop_patches,
     page_statistics,
     refuse_constant,
+    some_images,
     split_images,
 )
 
@@ -133,7 +135,7 @@ def _check(image, channel_axis, name):
             f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed to learn from neighbours"
         )
     check_values(stack, name)
-    return stack
+    return stack.view(np.uint8) if stack.dtype == bool else stack  # NumPy does not subtract truth values
 
 
 def _warn_of_other_noise(some, model):
@@ -197,15 +199,6 @@ def is_wide(some, std):
     return bool(np.any((low < high) & (high - low < std / FEW_SPREAD)))
 
 
-def _some_images(stack, pages, gaps):
-    """Return 16 to 31 images of a stack, if it has so many, which fit the memory, with NaN in the gaps."""
-    numbers = pages[:: max(1, len(pages) // 16)]
-    if not any(gaps.of(n) is not None for n in numbers):
-        return stack[numbers]
-    codes = [np.zeros(stack.shape[1:], np.uint8) if gaps.of(n) is None else gaps.of(n) for n in numbers]
-    return np.where(np.stack(codes) == MEASURED, stack[numbers], np.nan)
-
-
 def _without_empty(stack, gaps):
     """Return the numbers of the images in which at least one pixel is measured."""
     full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
@@ -218,15 +211,17 @@ class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
     def __init__(self, stack, validation, config, start=None, corners=None, gaps=NO_GAPS):
-        self.task, self.corners, self.gaps = task_of(config), corners, gaps
+        self.task, self.corners, self.gaps = task_of(config), None, gaps
         stack, self.held_out_gaps = without_patterns(stack, config.lines, config.waves, gaps), gaps
         if isinstance(validation, np.ndarray):
             self.held_out_gaps = find_gaps(validation)
             validation = without_patterns(validation, config.lines, config.waves, self.held_out_gaps)
         self.training, self.validation = _parts(stack, validation, config.seed, gaps, self.held_out_gaps)
+        if corners is not None:
+            self.corners = checked_corners(corners, *self.training, config.patch_size)
         each = page_statistics(*self.training, gaps)
         mean, std = channel_statistics(*self.training, *each)
-        some = _some_images(*self.training, gaps)
+        some = some_images(*self.training, each[2], gaps)
         automatic = config.noise_model == "auto"
         self.config = config = _settled(config, some, *each[1:])
         # Rounding to bfloat16, 1/256 of a value, is more than a background's noise next to rare cells 1000 times as
