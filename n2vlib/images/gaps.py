@@ -95,7 +95,8 @@ def _mark_page(page, valid, codes, found, n):
     known = page[codes == MEASURED] if codes.any() else page
     if known.min() == known.max():
         codes[:] = GAP
-        found.setdefault("empty", {})[n] = known.min()
+        empty = found.setdefault("empty", {})
+        empty[n] = empty.get(n, 0) + 1  # of its channels
         return
     for value, lines in _constant_lines(page, codes):
         _mark(codes, lines, found, ("constant", value))
@@ -250,10 +251,12 @@ def _in_words(found, shape):
             words.append(f"{count} broken pixel" + "s" * (count > 1))
         else:
             words.append(f"{share:.1%} {what}" if share >= 0.001 else f"{count} pixels {what}")
-    if empty and shape[0] > 1:
-        numbers = list(empty)
-        many = f"{len(numbers)} frames" if len(numbers) > 5 else "frame" + "s" * (len(numbers) > 1) + " "
-        words.append(many + ", ".join(map(str, numbers)) * (len(numbers) <= 5) + " empty")
+    if shape[0] > 1:
+        whole = [n for n, channels in empty.items() if channels == shape[1]]
+        for numbers, where in ((whole, ""), ([n for n in empty if n not in whole], " in some channels")):
+            many = f"{len(numbers)} frames" if len(numbers) > 5 else "frame" + "s" * (len(numbers) > 1) + " "
+            which = many + ", ".join(map(str, numbers)) * (len(numbers) <= 5)
+            words += [f"{which} empty{where}"] if numbers else []
     return ", ".join(words)
 
 

@@ -211,14 +211,13 @@ class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
     def __init__(self, stack, validation, config, start=None, corners=None, gaps=NO_GAPS):
-        self.task, self.corners, self.gaps = task_of(config), None, gaps
+        self.task, self.gaps = task_of(config), gaps
         stack, self.held_out_gaps = without_patterns(stack, config.lines, config.waves, gaps), gaps
         if isinstance(validation, np.ndarray):
             self.held_out_gaps = find_gaps(validation)
             validation = without_patterns(validation, config.lines, config.waves, self.held_out_gaps)
         self.training, self.validation = _parts(stack, validation, config.seed, gaps, self.held_out_gaps)
-        if corners is not None:
-            self.corners = checked_corners(corners, *self.training, config.patch_size)
+        self.corners = None if corners is None else checked_corners(corners, *self.training, config.patch_size)
         each = page_statistics(*self.training, gaps)
         mean, std = channel_statistics(*self.training, *each)
         some = some_images(*self.training, each[2], gaps)
