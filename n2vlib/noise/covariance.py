@@ -142,6 +142,12 @@ def square_rings(size):
     return np.maximum(distance[:, None], distance)
 
 
+def resized(values, size):
+    """Return the middle of square values, (size, size), with a border of zeros if they are smaller."""
+    cut = (len(values) - size) // 2
+    return values[cut : len(values) - cut, cut : len(values) - cut] if cut >= 0 else np.pad(values, -cut)
+
+
 def checked_values(autocovariance):
     """Return the values of an Autocovariance or array as float64, made exactly symmetric about the centre.
 
@@ -341,4 +347,6 @@ def _isotropic_part(values):
     centre = square == 0
     square[centre] = 1  # white noise adds to the centre; texture adds about what it adds to the neighbours
     similar = (np.abs(square / square[:, None] - 1) <= 0.5) & ~centre
-    return np.maximum(np.nanmedian(np.where(similar, values.ravel(), np.nan), axis=1), 0).reshape(values.shape)
+    # The lower one of two: nearest to the centre are four values, and stripes make up two of them.
+    middle = np.nanquantile(np.where(similar, values.ravel(), np.nan), 0.5, axis=1, method="lower")
+    return np.maximum(middle, 0).reshape(values.shape)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from ..images.gaps import MEASURED, fill_gaps
-from .covariance import noise_autocovariance
+from .covariance import noise_autocovariance, square_rings
 from .lines import line_covariance, line_offsets
+from .masks import is_compact, structural_mask
 from .pages import channel_pages
 from .spectrum import draw_noise, noise_spectrum, split_shot_noise
 from .validity import clipped_values, enlargement, grey_level, unequal_places
@@ -20,6 +21,9 @@ WAVE_PAGES = 3  # of those that are measured, in which waves are looked for
 MUCH_MORE = 1.25  # times the variance of the calmest patches
 FEW_PATCHES = 1.6  # times the error that many patches would have: what is chosen of a few scatters more
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
+SIZE = 11  # of a covariance, in pixels
+LONG, LONG_PATCH = 41, 48  # the size, and the side of the patches, where noise along a line is longer than SIZE shows
+LONG_TEXTURE = 0.4  # up to which long lines may look like texture in patches that are hardly longer
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,13 @@ class NoiseLaw:
         return [[wave.y, wave.x] for wave in self.waves]
 
 
-def noise_law(images, channel=None, channel_axis=None, size=11, share=10, valid=None):
+def noise_law(images, channel=None, channel_axis=None, size=SIZE, share=10, valid=None):
     """Measure the law of the noise on the noisy images themselves, the slow and regular parts first.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), intensity units; of several channels, name one. size: of the
-    covariance, odd; share: of the calmest patches that is used, in percent. valid: booleans (Y, X) or of the
-    images' shape, False where a pixel is no measurement; constant places, broken pixels and NaN are left out anyway.
+    covariance, odd; 41 where noise along a line is longer than 11 pixels show, if the image has 96 a side. share: of
+    the calmest patches that is used, in percent. valid: booleans (Y, X) or of the images' shape, False where a pixel
+    is no measurement; constant places, broken pixels and NaN are left out anyway.
     Returns a NoiseLaw. Raises ValueError for images too small (32 pixels a side at least), or without noise.
 
     >>> noisy = np.random.default_rng(0).normal(100, 10, (128, 128)) + 8 * (-1) ** np.arange(128)
@@ -80,7 +85,7 @@ def noise_law(images, channel=None, channel_axis=None, size=11, share=10, valid=
     return law_of_pages(channel_pages(images, channel, channel_axis, valid), size, share)
 
 
-def law_of_pages(some, size=11, share=10):
+def law_of_pages(some, size=SIZE, share=10):
     """Measure the law of the noise on Pages; see `noise_law`."""
     pages, usable, left_out = some
     if min(pages.shape[1:]) < 2 * SMALLEST_PATCH:
@@ -94,6 +99,9 @@ def law_of_pages(some, size=11, share=10):
     frequencies = _all_waves(pages)
     still, rows, columns = _without_lines(np.stack([page - _waves_of(page, frequencies) for page in pages]))
     (measured, surer), clipped = _neighbours(pages, still, usable, size, patch, share)
+    texture = measured.texture
+    if size >= SIZE and min(pages.shape[1:]) >= 2 * LONG_PATCH and _goes_on(measured):
+        (measured, surer), clipped = _neighbours(pages, still, usable, max(size, LONG), LONG_PATCH, share)
     whole = np.where(np.isin(pages, [value for value, _ in clipped]) | ~usable, np.nan, still)
     covariance, (gain, dark) = split_shot_noise(whole, surer)
     return NoiseLaw(
@@ -106,7 +114,7 @@ def law_of_pages(some, size=11, share=10):
         gain=float(gain),
         dark=float(dark),
         level=measured.level,
-        texture=measured.texture,
+        texture=min(texture, measured.texture),  # that of the calmer patches
         tails=measured.tails,
         clipped=tuple(clipped),
         step=grey_level(pages[usable]),
@@ -145,6 +153,14 @@ def _neighbours(pages, still, usable, size, patch, share):
     scale = surer.values[size // 2, size // 2] / measured.values.max()
     scale = scale if 1 / MUCH_MORE < scale < MUCH_MORE else 1.0  # else there is texture in it
     return (measured, measured._replace(values=scale * measured.values)), clipped
+
+
+def _goes_on(measured):
+    """Return whether noise is shared along lines that may be longer than an Autocovariance shows."""
+    mask = structural_mask(measured)
+    centre = len(mask) // 2
+    border = mask[square_rings(len(mask)) == centre].any()
+    return bool(border and not is_compact(mask) and measured.texture < LONG_TEXTURE)
 
 
 def pattern(page, lines=((), ()), frequencies=()):

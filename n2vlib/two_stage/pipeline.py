@@ -13,7 +13,7 @@ from ..images.gaps import fill_gaps, find_gaps
 from ..learning.losses import recorrupted_error, shared_with_residual
 from ..learning.masking import load_mask
 from ..learning.training import train
-from ..noise.covariance import Autocovariance, noise_autocovariance
+from ..noise.covariance import Autocovariance, noise_autocovariance, resized
 from ..noise.law import without_patterns
 from ..noise.masks import is_compact, ring_mask, structural_mask, with_whole_lines
 from ..noise.report import noise_report
@@ -131,9 +131,11 @@ def _measure(result, pages):
         result.messages.append(f"the noise cannot be measured, so the stages are not compared ({blank[0]})")
         return
     laws = [report.law for report in result.reports]
-    measured = [Autocovariance(law.measured, law.error, law.texture) for law in laws]
+    inner = [[resized(values, how["size"]) for values in (law.measured, law.error)] for law in laws]
+    measured = [Autocovariance(*values, law.texture) for values, law in zip(inner, laws)]
     _learn(result, measured, [None] * len(channels), how)
-    result.covariance = np.stack([symmetrised(report.covariance) for report in result.reports])
+    size = max(len(law.covariance) for law in laws)
+    result.covariance = np.stack([symmetrised(resized(report.covariance, size)) for report in result.reports])
     result.shot = [(law.gain, law.dark) for law in laws] if any(law.gain for law in laws) else None
     result.lines = [law.lines for law in laws] if any(map(any, (law.lines for law in laws))) else None
     result.waves = [law.frequencies for law in laws] if any(law.waves for law in laws) else None
