@@ -144,7 +144,7 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
                 written.append(save_image(path, to_stack(clean, colours), like))
             else:
                 written.append(save_image(path, clean, like=image))
-        except (TypeError, ValueError, PermissionError) as error:  # of the source: no room for a result is an OSError
+        except (TypeError, ValueError, PermissionError) as error:  # the last: of a source, not of a target
             reason = "you may not open it" if isinstance(error, PermissionError) else error
             warnings.warn(f"{file.name} was not denoised: {reason}", stacklevel=2)
     return written
