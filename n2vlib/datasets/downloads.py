@@ -187,7 +187,7 @@ def _copy_images(file, path, images):
     wanted = images * int(np.prod(STACK[1:])) * 2
     with open(path, "ab") as kept, tqdm(total=wanted, unit="B", unit_scale=True, desc=path.stem) as bar:
         if kept.tell() > wanted:
-            kept.truncate(0)  # not what an earlier try left
+            kept.seek(kept.truncate(0))  # not what an earlier try left
         bar.update(kept.tell())
         while kept.tell() < wanted:
             file.seek(start + kept.tell())

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -26,6 +27,7 @@ except ImportError:  # Windows: there a second run on the same target is not not
 
 FORMAT = "n2vlib denoise_file 1"
 SAMPLE = 16  # images read back at the end
+ENDING = re.compile(r"((?:\.ome)?\.\w+)$", re.IGNORECASE)
 
 
 def denoise_file(
@@ -68,7 +70,7 @@ def denoise_file(
     denoiser.check_similar(similar)
     pixel = _pixel_type(dtype, stack.dtype)
     channels = range(1, stack.shape[1] + 1) if split_channels else []
-    targets = [target.with_name(f"{target.stem}_ch{c}{target.suffix}") for c in channels] or [target]
+    targets = [target.with_name(ENDING.sub(rf"_ch{c}\1", target.name)) for c in channels] or [target]
     parts = [path.with_name(f"{path.name}.part") for path in targets]
     journal = target.with_name(f"{target.name}.part.txt")
     _check_target(source, target, [*targets, *parts, journal])
@@ -76,7 +78,6 @@ def denoise_file(
     gaps = find_gaps(stack)
 
     key = _key(denoiser, source, (axes, pixel.name, tta, split_channels, exact, series, similar))
-    target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(journal):
         sums = _done(journal, key, parts)
         if not sums:
@@ -85,7 +86,7 @@ def denoise_file(
                 part.unlink(missing_ok=True)
         _check_room(target.parent, (len(stack) - len(sums)) * stack[0].size * pixel.itemsize)
         if not sums:
-            known = None if source.is_dir() else calibration(source, axes, series)
+            known = calibration(source, axes, series)
             _lay_out(parts, (len(stack), stack.shape[1] // len(parts), *stack.shape[2:]), pixel, known)
             journal.write_bytes(key.encode() + b"\n")
         _predict_images(
@@ -139,11 +140,13 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
                 if kinds[file] != ".tif":
                     taken = file.stem + ".tif" in names.values()
                     path = target / (f"{file.name}.tif" if taken else f"{file.stem}.tif")
-                written.append(save_image(path, to_stack(clean, colours)))
+                like = file if kinds[file] == ".tif" else None
+                written.append(save_image(path, to_stack(clean, colours), like))
             else:
                 written.append(save_image(path, clean, like=image))
-        except (TypeError, ValueError) as error:
-            warnings.warn(f"{file.name} was not denoised: {error}", stacklevel=2)
+        except (TypeError, ValueError, PermissionError) as error:  # the last: of a source, not of a target
+            reason = "you may not open it" if isinstance(error, PermissionError) else error
+            warnings.warn(f"{file.name} was not denoised: {reason}", stacklevel=2)
     return written
 
 
@@ -172,14 +175,21 @@ def _check_target(source, target, written):
 @contextlib.contextmanager
 def _alone(journal):
     """Lock the journal, so that no second run writes to the same target; a killed run's lock is gone with it."""
-    with open(journal, "ab") as file:
+    target = journal.name.removesuffix(".part.txt")
+    try:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(journal, "ab")
+    except OSError as error:
+        raise OSError(
+            f"{target} cannot be written into {journal.parent} ({error.strerror}): choose a target in another folder"
+        ) from error
+    with opened as file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OSError(
-                f"another run is writing {journal.name.removesuffix('.part.txt')}: "
-                "wait until it has ended, stop it, or choose another target"
+                f"another run is writing {target}: wait until it has ended, stop it, or choose another target"
             ) from error
         try:
             yield
@@ -244,9 +254,11 @@ def _lay_out(paths, shape, pixel, known):
         for c, path in enumerate(paths):
             full, keywords = keywords_like(known, shape, pixel, c if len(paths) > 1 else None)
             tifffile.memmap(path, shape=full, dtype=pixel, **keywords)
-    except OSError as error:
+    except BaseException as error:
         for path in paths:
             path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise OSError(
             f"{paths[0].name} could not be written beside the target ({error.strerror}): free some space, "
             "or choose a target on another disk"

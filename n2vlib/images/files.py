@@ -27,16 +27,16 @@ SUFFIXES = (*TIFF, ".png", ".jpg", ".jpeg")
 FAR_BRIGHTER = 5  # times, from which files of one folder are asked about
 
 
-def save_image(path, image, like=None, axes=None):
+def save_image(path, image, like=None, axes=None, series=None):
     """Write an image to one file, whole or not at all: as TIFF with all its values, or as PNG for a slide.
 
     image: (Y, X), (N, Y, X) or (N, C, Y, X), in intensity units; or colours (Y, X, 3), which are channels in a TIFF
     file. As PNG (Y, X) or colours.
-    like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept (axes: as for
-    `read_stack`, if that file does not say them). For PNG, the noisy array: both are shown with the same black
-    (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and those of `load_image` (float32, 0..255) values
-    stay as they are, rounded and clipped to 0..255. Returns the path.
-    Raises ValueError for another suffix or a shape that does not fit; OSError for a full disk.
+    like: for TIFF, the path of the file it comes from, whose axes, pixel size and channel names are kept, of a
+    photograph its resolution (axes, series: as for `read_stack`). For PNG, the noisy array: both are shown with the
+    same black (its 0.1 % quantile) and white (99.9 %). Of 8-bit images and those of `load_image` (float32, 0..255)
+    values stay as they are, rounded and clipped to 0..255. Returns the path.
+    Raises ValueError for another suffix, an empty image or a shape that does not fit; OSError for a full disk.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -46,14 +46,21 @@ def save_image(path, image, like=None, axes=None):
     """
     path, image = Path(path), as_array(image)
     suffix = path.suffix.lower()
+    if suffix not in (".png", *WRITTEN):
+        raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")
+    if image.size == 0:
+        raise ValueError(f"the image is empty, its shape is {image.shape}: check how it was cut or loaded")
+    if suffix == ".png" and isinstance(like, (str, Path)):
+        raise ValueError("like is a path: for a PNG file give the noisy image itself, as an array")
     if suffix == ".png":
         content = _as_png(image, image if like is None else as_array(like, "like"))
-    elif suffix in WRITTEN:
-        content = _as_tiff(image, like, axes)
     else:
-        raise ValueError(f"{path.name} would be no TIFF or PNG file: choose a name that ends in .tif or .png")
+        content, keywords = _for_tiff(image, like, axes, series)
     with written_beside(path) as file:
-        file.write(content)
+        if suffix == ".png":
+            file.write(content)
+        else:
+            tifffile.imwrite(file, content, **keywords)
     return path
 
 
@@ -62,7 +69,7 @@ def _as_png(image, like):
     if image.ndim != 2 and not (image.ndim == 3 and image.shape[-1] == 3):
         raise ValueError(f"an image of shape {image.shape} is no PNG file: choose one of its pages, or save a .tif")
     if like.dtype == bool:
-        like = image = image.astype(np.uint8) * 255
+        like, image = like.astype(np.uint8) * 255, image * 255.0
     low, high = np.nanmin(like), np.nanmax(like)
     if like.dtype != np.uint8 and not (like.dtype == np.float32 and low >= 0 and 1 < high <= 255):
         low, high = np.nanquantile(like, (0.001, 0.999))
@@ -73,22 +80,20 @@ def _as_png(image, like):
     return buffer.getvalue()
 
 
-def _as_tiff(image, like, axes):
-    """Return the bytes of a TIFF file of an image, float64 as float32, with what the file `like` says of its pixels."""
+def _for_tiff(image, like, axes, series):
+    """Return an image, float64 as float32, and tifffile's keywords, with what the file `like` says of its pixels."""
     image = image.astype(np.float32) if image.dtype == np.float64 else image
     if like is not None and not isinstance(like, (str, Path)):
         raise ValueError(f"like is a {type(like).__name__}: for a TIFF file give the path of the file it comes from")
-    known = calibration(like, axes) if like is not None and is_tiff(like) else None
+    known = calibration(like, axes, series) if like is not None and is_tiff(like) else None
     if image.ndim == 3 and image.shape[-1] == 3 and min(image.shape[:2]) > 4:
         image = np.moveaxis(image, -1, 0)[None]  # colours
-    one = known is not None and math.prod(known.lengths.values()) == 1
-    stack = to_stack(image[None] if one and image.ndim == 3 else image)  # of one image the channels come first
-    if known is not None and math.prod(known.lengths.values()) != len(stack):
-        raise ValueError(f"{Path(like).name} has {known.lengths} images and this has {len(stack)}: leave like= out")
+    count = 0 if known is None else math.prod(known.lengths.values())
+    stack = to_stack(image[None] if count == 1 and image.ndim == 3 else image)  # of one image the channels come first
+    if known is not None and count != len(stack):
+        raise ValueError(f"{Path(like).name} has {count} images and this has {len(stack)}: leave like= out")
     shape, keywords = keywords_like(known, stack.shape, stack.dtype)
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, stack.reshape(shape), **keywords)
-    return buffer.getvalue()
+    return stack.reshape(shape), keywords
 
 
 def image_files(folder):

@@ -22,8 +22,9 @@ def load_image(source, channel_axis=None, series=None):
 
     source: "camera", "coins", "moon", ... or a TIFF, PNG or JPEG file, told by its content. Colour photographs become
     grey, the mean of their colours (float32, in the units of the file); channel_axis: where their colours are put
-    instead, as are the channels of other files. Stains in the channels of a TIFF file are never averaged, they come as
-    stored, or channels first. Transparency is left out, with a warning. series: of several images in a TIFF file.
+    instead, as are the channels of other files. Stains in the channels of a TIFF file are never averaged, they come
+    directly before Y, X: of a file CZYX as (Z, C, Y, X). Transparency is left out, with a warning. series: of several
+    images in a TIFF file.
     All else is an array as stored, nothing rescaled. A stack's axes: see `read_stack`.
     Raises FileNotFoundError for neither, ValueError for a file that cannot be read as it is stored.
 
@@ -69,8 +70,10 @@ def image_of(tiff, path, channel_axis=None, series=None):
         return grey_or_channels(without_alpha(image, found.colours, path.name), channel_axis)
     if letters.endswith("XS"):
         image, letters = np.moveaxis(image, -1, -3), letters.replace("YXS", "CYX")
-    if channel_axis is None or "C" not in letters:
+    if "C" not in letters:
         return image
+    if channel_axis is None:  # first of all they would be taken for images
+        return np.moveaxis(image, letters.index("C"), letters.replace("C", "").index("Y"))
     return moved(image, letters.index("C"), channel_axis)
 
 

@@ -1,5 +1,7 @@
 """Figures for the projector: one style, same contrast for images that are compared."""
 
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -50,9 +52,20 @@ def use_style(projector=False):
     )
 
 
+def quantiles(image, *shares):
+    """Return quantiles of the finite values of an image of any real dtype, 0 if it has none.
+
+    >>> quantiles(np.array([[np.nan, 3], [5, 7]]), 0, 0.5).tolist(), quantiles(np.eye(2, dtype=bool), 1).tolist()
+    ([3.0, 5.0], [1.0])
+    """
+    values = np.asarray(image) + 0.0  # bool has no quantiles
+    values = values[np.isfinite(values)]
+    return np.quantile(values if values.size else [0.0], shares)
+
+
 def contrasts(reference):
     """Return black and white of pictures, 1 and 99 % quantiles of `reference`, and of residuals: as far around 0."""
-    low, high = np.quantile(reference, (0.01, 0.99))
+    low, high = quantiles(reference, 0.01, 0.99)
     return (low, high), ((low - high) / 2, (high - low) / 2)
 
 
@@ -93,13 +106,16 @@ def images(images, clean=None, crop=None, data_range=255):
 def composite(page, colours=STAINS):
     """Return a colour picture (Y, X, 3), 0 to 1, of a page (C, Y, X): each channel in its own colour, added up.
 
+    With more channels than colours, the colours begin anew. Missing pixels (NaN) are black.
+
     >>> composite(np.stack([np.eye(3), 1 - np.eye(3)]), ("red", "blue"))[0].tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
     """
     picture = np.zeros((*page.shape[1:], 3))
-    for channel, colour in zip(page, colours):
-        low, high = np.quantile(channel, (0.1, 0.997))
-        picture += np.clip((channel - low) / max(high - low, 1e-9), 0, 1)[..., None] * to_rgb(colour)
+    for channel, colour in zip(page, cycle(colours)):
+        low, high = quantiles(channel, 0.1, 0.997)
+        share = np.nan_to_num((channel - low) / max(high - low, 1e-9)).clip(0, 1)
+        picture += share[..., None] * to_rgb(colour)
     return np.clip(picture, 0, 1)
 
 
@@ -115,7 +131,7 @@ def masking(patch, masked, blind, figure=None):
     patch, masked, blind = np.asarray(patch), np.asarray(masked), np.asarray(blind)
     figure = figure or plt.figure(figsize=MASKING_SIZE)
     axes = figure.subplots(1, 3)
-    low, high = patch.min(), patch.max()
+    low, high = quantiles(patch, 0, 1)
     share = f"{blind.sum()} of {blind.size} ({100 * blind.mean():.2g} %)"
     for axis, image, title in zip(axes, (patch, patch, masked), ("patch", f"blind: {share}", "what the network sees")):
         axis.imshow(image, vmin=low, vmax=high)

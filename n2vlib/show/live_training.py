@@ -186,7 +186,8 @@ class LiveTraining:
 def show_crop(axis, noisy, denoised, title="", residual=False):
     """Draw a denoised crop, or what was removed from the noisy one, with the contrast of the noisy one."""
     low, high = contrasts(noisy)[residual]
-    axis.imshow(noisy - denoised if residual else denoised, vmin=low, vmax=high)
+    shown = np.subtract(noisy, denoised, dtype=float) if residual else denoised  # of bool too, which has no minus
+    axis.imshow(shown, vmin=low, vmax=high)
     axis.set_title(title)
     axis.set_axis_off()
 

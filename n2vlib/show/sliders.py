@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from ..learning.masking import draw_blind_pixels, replace_blind_pixels
 from ..noise.masks import ring_mask, structural_mask
-from .figures import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, masking, structure
+from .figures import MASKING_SIZE, STAINS, STRUCTURE_SIZE, composite, masking, quantiles, structure
 from .png import to_png
 
 
@@ -25,7 +25,7 @@ def explore_masking(patch, strategies=("uniform", "median", "mean", "zero", "ran
     )
     strategy = widgets.Dropdown(options=strategies, description="strategy")
     batch = torch.as_tensor(np.ascontiguousarray(patch), dtype=torch.float32)[None, None]
-    batch = batch - batch.mean()  # so that "zero" is the mean, as in training
+    batch = batch - batch.nanmean()  # so that "zero" is the mean, as in training
 
     def draw(percentage, strategy):
         generator = torch.Generator().manual_seed(0)
@@ -95,15 +95,18 @@ def explore_stack(stack, names):
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.4))
         if channel in names:
             single = page[names.index(channel)]
-            left.imshow(single, vmin=np.quantile(single, 0.01), vmax=np.quantile(single, 0.997))
+            low, high = quantiles(single, 0.01, 0.997)
+            left.imshow(single, vmin=low, vmax=high)
         else:
             left.imshow(composite(page))
         left.set_axis_off()
-        step = np.ptp(page) / 60 or 1
+        low, high = quantiles(page, 0, 1)
+        step = (high - low) / 60 or 1
         step = np.ceil(step) if counts else step  # or some bins would hold one integer, others two: a comb
-        bins = np.arange(page.min() - step / 2, page.max() + step, step)
+        bins = np.arange(low - step / 2, high + step, step)
         for name in [channel] if channel in names else names:
             values, colour = page[names.index(name)].ravel(), STAINS[names.index(name) % len(STAINS)]
+            values = values[np.isfinite(values)]
             right.hist(values, bins, histtype="step", log=True, label=name, color=colour, linewidth=2)
         right.set_xlabel("intensity")
         right.set_ylabel("pixels")
@@ -116,14 +119,16 @@ def explore_stack(stack, names):
 def before_after(before, after):
     """Show two images as one, split by a slider: `before` on its left, `after` on its right.
 
-    before, after: (Y, X), the same contrast for both, or colour (Y, X, 3). Returns the widget.
+    before, after: (Y, X) or colour (Y, X, 3), in one unit: both are shown with the same contrast. Returns the widget.
 
     >>> controls, picture = before_after(np.zeros((8, 8)), np.eye(8)).children
     >>> controls.children[0].value, picture.format
     (0.5, 'png')
     """
     split = widgets.FloatSlider(value=0.5, max=1.0, step=0.02, description="split", continuous_update=False)
-    low, high = np.quantile(after, (0.005, 0.997))
+    low, high = quantiles(after, 0.005, 0.997)
+    if np.ndim(after) == 3 and high > low:  # of colours matplotlib takes 0 to 1 alone, whatever vmin and vmax are
+        before, after = (np.nan_to_num((image - low) / (high - low)).clip(0, 1) for image in (before, after))
 
     def draw(split):
         column = round(split * before.shape[1])

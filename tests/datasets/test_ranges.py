@@ -227,6 +227,15 @@ def test_a_part_that_was_damaged_on_the_disk_is_fetched_again(stack, archive, se
     assert path.read_bytes() == right
 
 
+def test_what_is_longer_than_the_part_is_not_gone_on_with(stack, server):
+    server.serve(written(stack, **LAYOUTS["ImageJ"]))
+    begun = Path(downloads.FILES.path, f"{IMAGES}.part")
+    begun.parent.mkdir()
+    begun.write_bytes(bytes(stack[:4].nbytes))
+    assert np.array_equal(tifffile.imread(n2vlib.datasets.jump_stack(images=3)), stack[:3])
+    assert kept() == [IMAGES]
+
+
 # Servers that refuse, cut off and lie
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from n2vlib import Denoiser, denoise_file, denoise_folder, read_stack
 from n2vlib.images import file_to_file, writing
+from n2vlib.images.calibration import calibration
 
 IMAGES = 9
 
@@ -142,6 +143,13 @@ def test_one_file_for_each_channel(denoiser, noisy_stack, source, target):
         assert text == "TYX (ImageJ)"
 
 
+@pytest.mark.parametrize("name", ["res.ome.tif", "a.b.c.TIFF"])
+def test_the_channel_stands_before_the_whole_ending(denoiser, source, target, name):
+    paths = denoise_file(denoiser, source, target.with_name(name), split_channels=True)
+    stem, ending = (name[:3], name[3:]) if ".ome" in name else (name[:5], name[5:])
+    assert [path.name for path in paths] == files(target.parent) == [f"{stem}_ch{c}{ending}" for c in (1, 2)]
+
+
 def test_bigtiff_beyond_the_limit(denoiser, noisy_stack, source, target, monkeypatch):
     monkeypatch.setattr(writing, "LARGEST_IMAGEJ", noisy_stack.size * 4)
     path = denoise_file(denoiser, source, target)
@@ -184,8 +192,9 @@ def test_a_plates_folder_goes_in_as_well(denoiser, noisy_stack, tmp_path, target
     plate.mkdir()
     for field, channel in itertools.product(range(4), range(2)):
         path = plate / f"r01c01f{field + 1:02d}p01-ch{channel + 1}sk1fk1fl1.tiff"
-        tifffile.imwrite(path, noisy_stack[field, channel])
+        tifffile.imwrite(path, noisy_stack[field, channel], resolution=(10_000, 5_000), resolutionunit=3)
     written, _ = read_stack(denoise_file(denoiser, plate, target))
+    assert calibration(target).resolution == {"resolution": (10_000, 5_000), "resolutionunit": 3}
     np.testing.assert_array_equal(written, denoiser.predict(noisy_stack[:4]))
     with refused(ValueError, "the target out.tiff would overwrite the source Images"):
         denoise_file(denoiser, plate, plate / "out.tiff")
@@ -433,6 +442,43 @@ def test_a_disk_without_enough_room(denoiser, source, target, monkeypatch, refus
     with refused(OSError, "the disk of .*results has 9e-09 GB left and the result needs 2.98e-05 GB: free some space"):
         denoise_file(denoiser, source, target)
     assert not files(target.parent)
+
+
+def test_a_folder_that_cannot_be_written(denoiser, source, tmp_path, refused):
+    (tmp_path / "file").write_text("")
+    with refused(OSError, r"out.tiff cannot be written into .*file \(File exists\): choose a target in another folder"):
+        denoise_file(denoiser, source, tmp_path / "file" / "out.tiff")
+
+
+def test_a_failure_of_the_writer_leaves_nothing_behind(denoiser, source, target, monkeypatch):
+    def failing(path, **keywords):
+        path.write_bytes(b"half")
+        raise UnicodeError("stopped by the test")
+
+    monkeypatch.setattr(tifffile, "memmap", failing)
+    with pytest.raises(UnicodeError):
+        denoise_file(denoiser, source, target)
+    assert not files(target.parent)
+
+
+def test_a_file_that_may_not_be_opened_is_left_out_and_a_full_disk_ends_the_folder(
+    denoiser, noisy_stack, source, tmp_path, monkeypatch, refused
+):
+    stored(source.with_name("locked.tiff"), noisy_stack)
+    ask = file_to_file.is_photograph
+
+    def locked(file):
+        if file.name == "locked.tiff":
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return ask(file)
+
+    monkeypatch.setattr(file_to_file, "is_photograph", locked)
+    with pytest.warns(UserWarning, match="locked.tiff was not denoised: you may not open it$"):
+        paths = denoise_folder(denoiser, tmp_path, tmp_path / "all")
+    assert [path.name for path in paths] == ["in.tiff"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9 - 9, 9))
+    with refused(OSError, "the disk of .* has 9e-09 GB left"):
+        denoise_folder(denoiser, tmp_path, tmp_path / "all")
 
 
 @pytest.mark.parametrize("call", [8, 9])

@@ -1,6 +1,7 @@
 """One image, or a folder of them, written back: values, grey levels, axes and sizes as they were."""
 
 import struct
+import tracemalloc
 
 import imagecodecs
 import numpy as np
@@ -46,6 +47,14 @@ def test_colours_and_missing_pixels_in_a_png(tmp_path):
     holes = noisy_photograph().astype(float)
     holes[3, 4] = np.nan
     assert n2vlib.load_image(n2vlib.save_image(tmp_path / "holes.png", holes))[3, 4] == 0
+
+
+@pytest.mark.parametrize("truth", [False, True])
+def test_a_result_of_a_black_and_white_image_is_grey(tmp_path, truth):
+    noisy, clean = np.array([[False, True], [truth, True]]), np.array([[0.2, 0.8], [0.9, 1.2]], np.float32)
+    read = n2vlib.load_image(n2vlib.save_image(tmp_path / "clean.png", clean, like=noisy))
+    assert read.tolist() == [[51, 204], [230, 255]]
+    assert n2vlib.load_image(n2vlib.save_image(tmp_path / "noisy.png", noisy)).tolist() == (255 * noisy).tolist()
 
 
 # TIFF
@@ -240,6 +249,119 @@ def test_colours_are_channels_in_a_tiff_file(tmp_path):
     assert text == "CYX (ImageJ)" and np.array_equal(stack[0], np.moveaxis(colours, -1, 0))
 
 
+@pytest.mark.parametrize("axes", ["CZYX", "CTZYX", "ZCTYX", "TCYX"])
+def test_channels_stored_before_other_axes_are_not_taken_for_images(tmp_path, axes):
+    lengths = {"C": 3, "Z": 3, "T": 2}
+    shape = [lengths[axis] for axis in axes[:-2]]
+    noisy = np.random.default_rng(0).poisson(9, (*shape, 16, 18)).astype(np.uint16)
+    source = tmp_path / "in.ome.tif"
+    tifffile.imwrite(source, noisy, photometric="minisblack", metadata={"axes": axes})
+    image, stack = n2vlib.load_image(source), n2vlib.read_stack(source)[0]
+    assert image.shape[-3] == 3 and np.array_equal(image.reshape(stack.shape), stack)
+    saved = n2vlib.save_image(tmp_path / "out.tif", image.reshape(stack.shape), like=source)
+    assert np.array_equal(n2vlib.read_stack(saved)[0], stack)
+
+
+def test_of_several_images_each_result_has_the_sizes_of_its_own(tmp_path, untrained, refused):
+    source, noisy = tmp_path / "in.ome.tif", np.random.default_rng(0).poisson(9, (4, 32, 40)).astype(np.uint16)
+    with tifffile.TiffWriter(source, ome=True) as file:
+        for side, size in ((32, 5.0), (24, 0.1)):
+            about = {"axes": "ZYX", "Name": f"{side}", "PhysicalSizeX": size, "Channel": {"Name": ["007"]}}
+            file.write(noisy[:, :side], photometric="minisblack", metadata=about)
+    for number, (side, size) in enumerate(((32, 5.0), (24, 0.1))):
+        image = n2vlib.load_image(source, series=number).astype(np.float32)
+        saved = n2vlib.save_image(tmp_path / "saved.tif", image, like=source, series=number)
+        for path in (saved, n2vlib.denoise_file(untrained(), source, tmp_path / "out.tif", series=number)):
+            found = calibration(path)
+            assert (found.lengths, found.metadata["PhysicalSizeX"]) == ({"Z": 4}, size)
+            assert (found.metadata["Name"], found.metadata["Channel"]) == (f"{side}", {"Name": ["007"]})
+    with refused(ValueError, "holds 2 kinds of images"):
+        n2vlib.save_image(tmp_path / "saved.tif", image, like=source)
+
+
+@pytest.mark.parametrize("name", ["007", "1.10", "true", "2024_01_05", "1e3", "µ & <b>"])
+def test_names_that_look_like_numbers_stay_as_they_are(tmp_path, untrained, name):
+    source, noisy = tmp_path / "in.ome.tif", np.random.default_rng(0).poisson(9, (2, 32, 40)).astype(np.uint16)
+    about = {"Name": name, "Description": name, "Channel": {"Name": [name, "b"], "Fluor": [name, "c"]}}
+    tifffile.imwrite(source, noisy, photometric="minisblack", metadata=about | {"axes": "CYX"})
+    metadata = calibration(n2vlib.denoise_file(untrained(2), source, tmp_path / "out.tif")).metadata
+    assert about.items() <= metadata.items()
+
+
+@pytest.mark.parametrize("stored", ["µm", "Å", "um"])
+@pytest.mark.parametrize("coding", ["latin-1", "utf-8"])
+def test_units_of_imagej_that_are_not_ascii_are_written_as_imagej_does(tmp_path, untrained, stored, coding):
+    source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, (3, 32, 40)).astype(np.uint16)
+    about = {"axes": "TYX", "unit": "????", "Info": "µ → 日本", "Labels": ["µ", "Å", "c"]}
+    tifffile.imwrite(source, noisy, imagej=True, metadata=about)
+    unit = b"unit=" + stored.encode(coding).ljust(4, b"\n")
+    source.write_bytes(source.read_bytes().replace(b"unit=????", unit))
+    escaped = {"µm": "\\u00B5m", "Å": "\\u00C5", "um": "um"}[stored]
+    saved = n2vlib.save_image(tmp_path / "saved.tif", noisy, like=source)
+    for path in (saved, n2vlib.denoise_file(untrained(), source, tmp_path / "out.tif")):
+        metadata = calibration(path).metadata
+        assert (metadata["unit"], metadata["Info"], metadata["Labels"]) == (escaped, about["Info"], about["Labels"])
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_lists_that_are_not_of_so_many_channels_are_left_out(tmp_path, untrained, count, split):
+    noisy = np.random.default_rng(0).poisson(9, (2, 2, 32, 40)).astype(np.uint16)
+    table, names = np.stack([np.arange(256, dtype=np.uint8)] * 3), [f"name {n}" for n in range(count)]
+    about = {"axes": "TCYX", "LUTs": [table] * count, "Ranges": (0.0, 9.0) * count, "Labels": names}
+    tifffile.imwrite(tmp_path / "in.tif", noisy, imagej=True, metadata=about)
+    tifffile.imwrite(tmp_path / "in.ome.tif", noisy, photometric="minisblack", metadata={"axes": "TCYX"})
+    text = tifffile.tiffcomment(tmp_path / "in.ome.tif")
+    head, pages = text[: text.index("<Channel")], text[text.index("<TiffData") :]
+    channels = "".join(
+        f'<Channel ID="Channel:0:{n}" SamplesPerPixel="1" Name="{name}"/>' for n, name in enumerate(names)
+    )
+    tifffile.tiffcomment(tmp_path / "in.ome.tif", (head + channels + pages).encode())
+    for name, listed in (("in.tif", "Ranges"), ("in.ome.tif", "Channel")):
+        paths = n2vlib.denoise_file(untrained(2), tmp_path / name, tmp_path / "out.tif", split_channels=split)
+        for c, path in enumerate(paths if split else [paths]):
+            found = calibration(path).metadata
+            assert bool(found.get(listed)) == (count == 2), name
+            if count == 2 and listed == "Ranges":
+                assert len(found["LUTs"]) == (1 if split else 2) and np.array_equal(found["LUTs"][0], table)
+            elif count == 2:
+                assert found["Channel"] == {"Name": names[c : c + 1] if split else names}
+
+
+@pytest.mark.parametrize("photometric", ["miniswhite", "minisblack"])
+def test_what_is_white_stays_white(tmp_path, untrained, photometric):
+    source, noisy = tmp_path / "in.tif", np.random.default_rng(0).poisson(9, (6, 32, 40)).astype(np.uint8)
+    tifffile.imwrite(source, noisy, photometric=photometric, metadata={"axes": "TYX"})
+    saved = n2vlib.save_image(tmp_path / "saved.tif", noisy, like=source)
+    for path in (saved, n2vlib.denoise_file(untrained(), source, tmp_path / "out.tif")):
+        with tifffile.TiffFile(path) as tiff:
+            assert tiff.pages[0].photometric.name == photometric.upper()
+    assert np.array_equal(n2vlib.load_image(saved), noisy)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_photographs_result_keeps_its_resolution_and_nothing_else(tmp_path, images):
+    colours = np.squeeze(np.stack([skimage.data.astronaut()[:40, :50]] * images))
+    source = tmp_path / "photo.tif"
+    tifffile.imwrite(source, colours, photometric="rgb", resolution=(100, 50), resolutionunit=3)
+    grey, three = n2vlib.load_image(source), n2vlib.load_image(source, channel_axis=-3)
+    for image in (grey, three, *([three[..., :1, :, :]] if images == 2 else [n2vlib.load_image(source, -1)])):
+        saved = n2vlib.save_image(tmp_path / "clean.tif", image, like=source)
+        found = calibration(saved)
+        assert found.resolution == {"resolution": (100, 50), "resolutionunit": 3}
+        assert n2vlib.read_stack(saved)[0].size == image.size and found.channels == image.size // grey.size
+
+
+def test_a_tiff_file_is_written_without_a_second_copy_of_its_values(tmp_path):
+    image = np.zeros((8, 512, 512), np.float32)
+    n2vlib.save_image(tmp_path / "first.tif", image[:1])  # what is loaded on the way
+    tracemalloc.start()
+    n2vlib.save_image(tmp_path / "clean.tif", image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < image.nbytes / 4
+
+
 # A folder
 
 
@@ -249,7 +371,7 @@ def test_colour_photographs_of_any_format_are_denoised_with_their_folder(tmp_pat
     colours = skimage.data.astronaut()[:40, :50]
     deep, opaque = colours.astype(np.uint16) * 256, np.full((40, 50), 255, np.uint8)
     (tmp_path / "in" / "deep.png").write_bytes(imagecodecs.png_encode(deep))
-    tifffile.imwrite(tmp_path / "in" / "deep.tif", deep, photometric="rgb")
+    tifffile.imwrite(tmp_path / "in" / "deep.tif", deep, photometric="rgb", resolution=(100, 50), resolutionunit=3)
     tifffile.imwrite(tmp_path / "in" / "four.tiff", np.dstack([colours, opaque]), photometric="rgb", extrasamples=[2])
     tifffile.imwrite(tmp_path / "in" / "two.TIF", np.stack([colours] * 2), photometric="rgb")
     model, axis = untrained(channels), -1 if channels == 3 else None
@@ -259,6 +381,7 @@ def test_colour_photographs_of_any_format_are_denoised_with_their_folder(tmp_pat
         source = tmp_path / "in" / path.name.replace(".png.tif", ".png")
         expected = model.predict(n2vlib.load_image(source, channel_axis=axis), channel_axis=axis)
         assert np.array_equal(n2vlib.load_image(path, channel_axis=axis), expected), path.name
+    assert calibration(paths[1]).resolution == {"resolution": (100, 50), "resolutionunit": 3}
 
 
 def test_a_folder_of_mixed_sizes_and_kinds_is_denoised_one_after_the_other(tmp_path, untrained):
@@ -307,6 +430,11 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(tmp_path, refuse
         n2vlib.save_image(tmp_path / "clean.tif", image, like=source)
     with refused(ValueError, "like is a ndarray: for a TIFF file give the path of the file it comes from"):
         n2vlib.save_image(tmp_path / "clean.tif", image, like=image)
+    with refused(ValueError, "like is a path: for a PNG file give the noisy image itself, as an array"):
+        n2vlib.save_image(tmp_path / "clean.png", image[0], like=source)
+    for name in ("clean.png", "clean.tif"):
+        with refused(ValueError, r"the image is empty, its shape is \(0, 20\): check how it was cut or loaded"):
+            n2vlib.save_image(tmp_path / name, image[0, :0, :20])
     (tmp_path / "file").write_text("")
     with refused(OSError, "could not be written"):
         n2vlib.save_image(tmp_path / "file" / "clean.tif", image)
