@@ -18,6 +18,7 @@ from ..images.gaps import fill_gaps
 MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
 SQUARE = "a square of numbers with an odd side of 3 or more"
+LONG = 41  # size of a covariance, in pixels, for noise along lines longer than 11 pixels show
 HEAVY_TAILS = 1.5  # excess kurtosis that texture shows, for a correlation of 1 (measured: 1.3 to 3, and more)
 
 
@@ -347,6 +348,10 @@ def _isotropic_part(values):
     centre = square == 0
     square[centre] = 1  # white noise adds to the centre; texture adds about what it adds to the neighbours
     similar = (np.abs(square / square[:, None] - 1) <= 0.5) & ~centre
-    # The lower one of two: nearest to the centre are four values, and stripes make up two of them.
-    middle = np.nanquantile(np.where(similar, values.ravel(), np.nan), 0.5, axis=1, method="lower")
+    around = np.where(similar, values.ravel(), np.nan)
+    middle = np.nanmedian(around, axis=1)
+    # Nearest to the centre are but four values, and a line is two of them: there the lower pair. (Short lines are told
+    # better without: less is left of their strongest neighbour, beside which the last one counts.)
+    if len(values) >= LONG:
+        middle[square == 1] = np.nanquantile(around[square == 1], 0.5, axis=1, method="lower")
     return np.maximum(middle, 0).reshape(values.shape)

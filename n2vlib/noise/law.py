@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..images.gaps import MEASURED, fill_gaps
-from .covariance import noise_autocovariance, square_rings
+from .covariance import LONG, noise_autocovariance, square_rings
 from .lines import line_covariance, line_offsets
 from .masks import is_compact, structural_mask
 from .pages import channel_pages
@@ -22,7 +22,7 @@ MUCH_MORE = 1.25  # times the variance of the calmest patches
 FEW_PATCHES = 1.6  # times the error that many patches would have: what is chosen of a few scatters more
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
 SIZE = 11  # of a covariance, in pixels
-LONG, LONG_PATCH = 41, 48  # the size, and the side of the patches, where noise along a line is longer than SIZE shows
+LONG_PATCH = 48  # side of the patches where noise along a line is longer than SIZE shows
 LONG_TEXTURE = 0.4  # up to which long lines may look like texture in patches that are hardly longer
 
 
