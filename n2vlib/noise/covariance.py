@@ -19,6 +19,7 @@ MOST_PAGES = 64  # of a stack: plenty, and the time does not grow with it
 MOST_PATCHES = 64  # in a row or column of one page
 SQUARE = "a square of numbers with an odd side of 3 or more"
 LONG = 41  # size of a covariance, in pixels, for noise along lines longer than 11 pixels show
+OPPOSITE, SMOOTH = 0.1, 1.5  # a correlation, and pixels: see `_smooth_part`
 HEAVY_TAILS = 1.5  # excess kurtosis that texture shows, for a correlation of 1 (measured: 1.3 to 3, and more)
 
 
@@ -45,8 +46,8 @@ def noise_autocovariance(images, size=11, patch=24, share=10, channel=None, guid
     lose a quadratic surface; what is left is noise. The products of all its pixel pairs at each
     distance are averaged, and the median of the outer ring, where noise should be independent, is
     subtracted: it makes up for what the surface took along. Texture is removed as far as it has heavy
-    tails and no direction, and what the choice of the calmest patches took away is given back: see
-    `_texture_share`, `_isotropic_part` and `_lost_by_selection`.
+    tails and no direction, or lies beneath opposite neighbours, and what the choice of the calmest patches took away is
+    given back: see `_texture_share`, `_isotropic_part`, `_smooth_part` and `_lost_by_selection`.
 
     images: (Y, X), (N, Y, X) or (N, C, Y, X), any units; of several channels, name one. size, patch:
     sides in pixels, size odd. guide: the same images denoised, in which the calmest patches are looked for
@@ -130,6 +131,8 @@ def _autocovariance(found, size, patch):
     # Texture makes neighbours alike, never opposite.
     part = _texture_share(found.moments / count, pixels, strongest) if strongest > -weakest else 0.0
     values -= part * _isotropic_part(values)
+    if weakest < -max(strongest, OPPOSITE):
+        values -= _smooth_part(values)
     values += (1 - part) * _lost_by_selection(values, cut, patch)
     error = values.max() * patch / np.sqrt(pixels * pairs)
     return Autocovariance(
@@ -336,6 +339,18 @@ def _texture_share(moments, pixels, strongest):
     second, fourth = moments.T
     excess = (fourth / second**2).max() - 3 - 7 / np.sqrt(pixels)  # chance: measured on noise
     return float(np.clip(excess / (HEAVY_TAILS * strongest), 0, 1)) if strongest > 0 else 0.0
+
+
+def _smooth_part(values):
+    """Return the median of the values at a distance within SMOOTH, from 1 on; (size, size), not negative.
+
+    Where noise makes some neighbours opposite, what is left of the image's own detail lies beneath: it makes all that
+    are near a little more alike, in all directions, while the noise makes few of them opposite.
+    """
+    lags = np.arange(len(values)) - len(values) // 2
+    distance = np.hypot(lags[:, None], lags).ravel()
+    around = [np.abs(distance - max(one, 1)) <= SMOOTH for one in distance]
+    return np.maximum([np.median(values.ravel()[near & (distance > 0)]) for near in around], 0).reshape(values.shape)
 
 
 def _isotropic_part(values):
