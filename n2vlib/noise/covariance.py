@@ -342,15 +342,16 @@ def _texture_share(moments, pixels, strongest):
 
 
 def _smooth_part(values):
-    """Return the median of the values at a distance within SMOOTH, from 1 on; (size, size), not negative.
+    """Return the median of the neighbours' values at a distance within SMOOTH; (size, size), not negative, centre 0.
 
     Where noise makes some neighbours opposite, what is left of the image's own detail lies beneath: it makes all that
     are near a little more alike, in all directions, while the noise makes few of them opposite.
     """
     lags = np.arange(len(values)) - len(values) // 2
     distance = np.hypot(lags[:, None], lags).ravel()
-    around = [np.abs(distance - max(one, 1)) <= SMOOTH for one in distance]
-    return np.maximum([np.median(values.ravel()[near & (distance > 0)]) for near in around], 0).reshape(values.shape)
+    around = [(np.abs(distance - one) <= SMOOTH) & (distance > 0) for one in distance]
+    middle = np.array([np.median(values.ravel()[near]) for near in around])
+    return np.where(distance > 0, np.maximum(middle, 0), 0).reshape(values.shape)
 
 
 def _isotropic_part(values):
