@@ -195,7 +195,6 @@ def is_wide(some, std):
     std: the channels' standard deviations, (C,). Where most pixels are equal (no photon) they have no noise that
     could be small.
     """
-    some = some.astype(np.float32) if some.dtype == bool else some  # bool has no quantiles
     low, high = np.nanquantile(some, (0.16, 0.84), axis=(0, 2, 3))
     return bool(np.any((low < high) & (high - low < std / FEW_SPREAD)))
 
