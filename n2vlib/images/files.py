@@ -85,6 +85,8 @@ def _for_tiff(image, like, axes, series):
     image = image.astype(np.float32) if image.dtype == np.float64 else image
     if like is not None and not isinstance(like, (str, Path)):
         raise ValueError(f"like is a {type(like).__name__}: for a TIFF file give the path of the file it comes from")
+    if like is not None and not Path(like).is_file():
+        raise FileNotFoundError(f"like={str(like)!r} is no file: give the path of the one that the image comes from")
     known = calibration(like, axes, series) if like is not None and is_tiff(like) else None
     if image.ndim == 3 and image.shape[-1] == 3 and min(image.shape[:2]) > 4:
         image = np.moveaxis(image, -1, 0)[None]  # colours
@@ -100,9 +102,10 @@ def image_files(folder):
     """Return the image files of a folder, sorted, without thumbnails; raise FileNotFoundError if there are none."""
     inside = Path(folder).iterdir() if Path(folder).is_dir() else []
     known = [file for file in inside if file.suffix.lower() in SUFFIXES and not LEFT_ALONE.match(file.name)]
+    known = [file for file in known if file.is_file()]
     if not known:
         raise FileNotFoundError(f"folder {folder} holds no image: TIFF, PNG or JPEG files are read")
-    return sorted(file for file in known if file.is_file())
+    return sorted(known)
 
 
 class Images(NamedTuple):

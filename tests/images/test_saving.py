@@ -404,6 +404,7 @@ def test_a_folder_of_mixed_sizes_and_kinds_is_denoised_one_after_the_other(tmp_p
 
 
 def test_a_folder_that_will_not_do_is_refused_before_anything_is_written(tmp_path, untrained, refused):
+    (tmp_path / "folder.tif").mkdir()
     with refused(FileNotFoundError, "holds no image: TIFF, PNG or JPEG"):
         n2vlib.denoise_folder(untrained(), tmp_path, tmp_path / "out")
     for suffix in ("png", "jpg"):
@@ -430,6 +431,8 @@ def test_what_cannot_be_saved_is_refused_and_nothing_is_written(tmp_path, refuse
         n2vlib.save_image(tmp_path / "clean.tif", image, like=source)
     with refused(ValueError, "like is a ndarray: for a TIFF file give the path of the file it comes from"):
         n2vlib.save_image(tmp_path / "clean.tif", image, like=image)
+    with refused(FileNotFoundError, "like='none.tif' is no file: give the path of the one"):
+        n2vlib.save_image(tmp_path / "clean.tif", image, like="none.tif")
     with refused(ValueError, "like is a path: for a PNG file give the noisy image itself, as an array"):
         n2vlib.save_image(tmp_path / "clean.png", image[0], like=source)
     for name in ("clean.png", "clean.tif"):
