@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .covariance import Autocovariance, square_rings
-from .law import NoiseLaw, law_of_pages
+from .law import SIZE, NoiseLaw, law_of_pages
 from .masks import FALSE_ALARMS, is_compact, structural_mask
 from .pages import channel_pages
 from .spectrum import noise_spectrum
@@ -68,7 +68,7 @@ class NoiseReport:
         return f"{start}: {self.advice}" + "".join(f". {doubt}" for doubt in self.doubts)
 
 
-def noise_report(image, channel=None, channel_axis=None, size=11, share=10, valid=None):
+def noise_report(image, channel=None, channel_axis=None, size=SIZE, share=10, valid=None):
     """Say before any training what kind of noise an image has, what to do about it, and what cannot be known.
 
     image, channel, channel_axis, size, share, valid: as for `noise_law`. Returns a NoiseReport; where nothing can be
