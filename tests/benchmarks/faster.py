@@ -76,14 +76,14 @@ def ask(root, what, threads, processes=1, **settings):
 
 def steps(arguments):
     """Compare the median milliseconds of a step with those of another commit, turn by turn."""
-    from run import product_speed, step_products
+    from run import numbers_used, product_speed, step_products
     from support import ROOT, circumstances, table
 
     print({name: value for name, value in circumstances().items() if name in ("hardware", "software", "date")})
-    rows = []
+    rows, cpu = [], torch.device("cpu")
     for threads in (2, 1):
         torch.set_num_threads(threads)
-        floor = 2e3 * step_products(n2vlib.N2VConfig()) / product_speed(torch.bfloat16, torch.device("cpu"))
+        floor = 2e3 * step_products(n2vlib.N2VConfig()) / product_speed(numbers_used(cpu), cpu)
         for kind in KINDS:
             times = [[ask(root, kind, threads)[0] for root in (arguments.against, ROOT)] for _ in range(ROUNDS)]
             before, now = (min(column) for column in zip(*times))

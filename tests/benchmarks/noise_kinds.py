@@ -65,6 +65,8 @@ def measure(name, side, kind, arguments):
     """Run both stages and return plain numbers."""
     clean, noisy, _, span = make(name, side, kind, arguments.seed)
     config = dict(max_seconds=arguments.seconds, random_seed=arguments.seed, quiet=True)
+    if arguments.steps:  # 25 an epoch, in both stages
+        config |= dict(max_seconds=None, num_epochs=-(-arguments.steps // 25), stage2=dict(patches_per_image=100))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = n2vlib.run_two_stage(noisy, config)
@@ -132,7 +134,8 @@ def print_table(arguments):
     """Print all cases measured, and how many meet the goals."""
     cases = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
     images = ", ".join(sorted({case["image"] for case in cases}))
-    header(f"{images}; {arguments.seconds:g} s a stage; BM3D is told the true spectrum", arguments)
+    length = f"{arguments.steps} steps" if arguments.steps else f"{arguments.seconds:g} s"
+    header(f"{images}; {length} a stage; BM3D is told the true spectrum", arguments)
     rows, gaps, losses = [], [], []
     for case in sorted(cases, key=lambda case: (case["side"], case["image"], KINDS.index(case["kind"]))):
         at_half = case["image"] == "camera" and case["side"] == 256

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 from run import (
     MODELS,
     WARM_UP,
+    numbers_used,
     predict_careamics,
     predict_ours,
     product_speed,
@@ -30,7 +30,7 @@ from support import ROOT, SIGMA, circumstances, digest, load_pair, ours, parsed,
 
 import n2vlib
 from n2vlib.images.writing import written_beside
-from n2vlib.learning.device import choose_device, fast_numbers
+from n2vlib.learning.device import choose_device
 from n2vlib.show import figures
 
 RECORD, CHARTS = ROOT / "data" / "benchmark.json", ROOT / "data" / "benchmark.png"
@@ -107,9 +107,7 @@ def prediction(printed):
 def floor_seconds(config):
     """Return how long the multiplications of a training step take at the speed of this machine's matrix product."""
     device = choose_device()
-    with fast_numbers(device):
-        used = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
-    return 2 * step_products(config) / product_speed(used, device)
+    return 2 * step_products(config) / product_speed(numbers_used(device), device)
 
 
 def row(method, psnr, seconds, patches, megapixels, memory=None, floor=None):

@@ -270,28 +270,26 @@ def floor(arguments):
     """Compare the time of a training step with the time that its multiplications alone would take."""
     _, noisy = load_pair(5)
     device = choose_device()
-    with fast_numbers(device):
-        used = torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
-    speeds = {dtype: product_speed(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
+    used = numbers_used(device)
+    speeds = {dtype: product_speed(dtype, device) for dtype in {torch.float32: 0, used: 0}}
     rows = []
     for model, noise_model in MODELS.items():
         config = ours(arguments, max_steps=arguments.steps + WARM_UP, noise_model=noise_model)
         operations = 2 * step_products(config)
         step = step_seconds(noisy, config)
-        rows.append(
-            {
-                "ours": model,
-                "GFLOP a step": number(operations / 1e9),
-                "step (ms)": number(step * 1e3),
-                "floor, float32 (ms)": number(operations / speeds[torch.float32] * 1e3),
-                "floor, bfloat16 (ms)": number(operations / speeds[torch.bfloat16] * 1e3),
-                f"step / floor in {str(used)[6:]}": number(step * speeds[used] / operations),
-            }
-        )
+        row = {"ours": model, "GFLOP a step": number(operations / 1e9), "step (ms)": number(step * 1e3)}
+        row |= {f"floor, {str(dtype)[6:]} (ms)": number(operations / speed * 1e3) for dtype, speed in speeds.items()}
+        rows.append(row | {f"step / floor in {str(used)[6:]}": number(step * speeds[used] / operations)})
     header(f"BSD68 test image 005, noise sigma {SIGMA}; median of {arguments.steps} steps after {WARM_UP}", arguments)
     print("Matrix product 2048x2048:", end=" ")
     print(", ".join(f"{str(dtype)[6:]} {speed / 1e9:.0f} GFLOP/s" for dtype, speed in speeds.items()), end="\n\n")
     table(rows)
+
+
+def numbers_used(device):
+    """Return the type of the numbers in which training computes on this machine: bfloat16 only where it is built in."""
+    with fast_numbers(device):
+        return torch.bfloat16 if torch.is_autocast_enabled(device.type) else torch.float32
 
 
 def product_speed(dtype, device, side=2048, times=7):
