@@ -9,6 +9,7 @@ import torch
 
 from ..images.arrays import as_array, check_values, from_stack, strips, to_stack, turn, turn_tensor, turns_that_keep
 from ..images.gaps import GAP, MEASURED, Gaps, checked_valid, fill_gaps, find_gaps
+from ..noise.covariance import checked_covariances
 from ..noise.law import without_patterns
 from ..noise.models import expected_signal, mean_and_variance, signal_variance
 from ..noise.spectrum import noise_like
@@ -17,9 +18,9 @@ from .config import N2VConfig
 from .device import choose_device, fast_numbers, keep_freed_memory
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
-from .network import build_network, receptive_radius
+from .network import build_network, receptive_radius, tile_sides
 from .patches import NO_GAPS, page_statistics
-from .similar_patches import mix_with_similar
+from .similar_patches import mean_with_similar, mix_with_similar
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 CROP = 256  # pixels, the side of the square that the noise is looked at in
@@ -67,12 +68,12 @@ class Denoiser:
         exact: convolve in float32. Else in bfloat16, as training does, where the processor has it built in and the
             image is so noisy that its rounding is less than a tenth of the noise that is left: twice as fast.
         similar: average with what similar patches elsewhere in the image say, as far as the noisy image tells that it
-            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model.
+            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model or a covariance.
         valid: as in `train`. What is not valid, constant, saturated, empty or NaN comes back as it is; hot and dead
             pixels are predicted from their neighbours.
         Returns a float32 array of the same shape, in the intensity units of the input.
-        Raises ValueError for another number of channels than in training, numbers no sensor gives, or `similar` without
-        a noise model.
+        Raises ValueError for another number of channels than in training, numbers no sensor gives, or `similar` where
+        the noise is not known.
 
         >>> untrained = Denoiser(build_network(N2VConfig(), channels=1), N2VConfig(), mean=[100], std=[20])
         >>> untrained.predict(np.full((5, 37, 53), 100)).shape
@@ -85,7 +86,7 @@ class Denoiser:
 
     def check_similar(self, similar):
         """Raise ValueError if similar patches are asked for that this denoiser cannot use."""
-        if similar and self.noise is None:
+        if similar and self.noise is None and self.config.covariance is None:
             raise ValueError(
                 "similar=True needs to know how noisy each pixel is, and this denoiser has no noise model: "
                 'train with noise_model="gaussian" or "poisson_gaussian", or leave similar out'
@@ -196,23 +197,37 @@ class Denoiser:
         """
         missing = None if missing is None or not self.config.noise_model else torch.from_numpy(missing)
         turns = turns_that_keep(self.config.struct_mask if self.config.covariance is None else self.config.covariance)
+        noise = self.normal_noise(*level) if self.config.noise_model else None
         if self.config.covariance is None or draws == 0:
-            noise = self.normal_noise(*level) if self.config.noise_model else None
             clean = self._predict_turned(page, turns if tta else turns[:1], noise, missing, level)
-            if similar:
-                generator = torch.Generator().manual_seed(self.config.seed)
-                once = functools.partial(self._predict_turned, turns=turns[:1], noise=noise, missing=missing)
-                clean, _ = mix_with_similar(self.normalise(page, *level), clean, once, *noise, generator)
-            return self.denormalise(clean.numpy(), *level)
+        else:
+            clean = self._mean_of_draws(page, (draws or self.config.draws) * (len(turns) if tta else 1), turns, level)
+        if similar:
+            once = functools.partial(self._predict_turned, turns=turns[:1], noise=noise, missing=missing)
+            clean = self._mixed_with_similar(self.normalise(page, *level), clean, once, level)
+        return self.denormalise(clean.numpy(), *level)
+
+    def _mean_of_draws(self, page, draws, turns, level):
+        """Return the mean prediction of a page to which noise of its own kind is added, drawn anew each time."""
         normal = self.normalise(page, *level)
-        clean, draws = torch.zeros_like(normal), (draws or self.config.draws) * (len(turns) if tta else 1)
+        clean = torch.zeros_like(normal)
         generator = torch.Generator().manual_seed(self.config.seed)  # the same image is denoised the same way
         for draw in range(draws):
             noise = self.same_noise(normal[None], generator)[0]
             # Another turn for each draw: the mean over turns comes without more work.
             way = turns[draw % len(turns)]
             clean += self._predict_turned(normal + self.config.recorruption * noise, [way]) / draws
-        return self.denormalise(clean.numpy(), *level)
+        return clean
+
+    def _mixed_with_similar(self, page, clean, once, level):
+        """Mix similar patches into the prediction of a normalised page; once: what predicts such a page."""
+        noise = self.normal_noise(*level)
+        if self.config.covariance is None:
+            generator = torch.Generator().manual_seed(self.config.seed)
+            return mix_with_similar(page, clean, once, *noise, generator)[0]
+        one = checked_covariances(self.config.covariance)
+        each = np.broadcast_to(one, (len(self.std), *one.shape[-2:])) / np.reshape(self.std, (-1, 1, 1)) ** 2
+        return mean_with_similar(page, clean, *noise, each)
 
     def _predict_turned(self, page, turns, noise=None, missing=None, level=NORMALISED):
         """Return the mean prediction of a (C, Y, X) page over some of its flips and turns, normalised."""
@@ -282,24 +297,13 @@ class Denoiser:
         """Return the rows and columns of a tile, without halo, for a page.
 
         Its activations stay in ACTIVATION_BYTES and, unless the whole page fits in there or a GPU computes, its area
-        in ENOUGH; as few pixels as possible are computed twice, in the halos.
+        in ENOUGH.
         """
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
         if height * width > most and self.device.type == "cpu":
             most = min(most, ENOUGH * halo**2 * self.config.num_channels_init)
-        least, options = 16 * multiple, []
-        for across in range(1, max(1, width // least) + 1):
-            columns = _share(width, across, multiple)
-            computed = columns + halo * min(2, across - 1)
-            for down in range(1, max(1, height // least) + 1):
-                rows = _share(height, down, multiple)
-                too_many = max(0, computed * (rows + halo * min(2, down - 1)) - most)
-                pixels = (width + 2 * halo * (across - 1)) * (height + 2 * halo * (down - 1))
-                options.append((too_many, pixels, rows, columns))
-                if not too_many:
-                    break
-        return min(options)[2:]
+        return tile_sides(height, width, halo, multiple, most)
 
     def _predict_tile(self, tile, noise=None, missing=None, part=MEAN):
         """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
@@ -331,8 +335,13 @@ class Denoiser:
         return output
 
     def normal_noise(self, mean=None, std=None):
-        """Return gain and offset of the noise in normalised units, as tensors (..., C, 1, 1, 1); as for `normalise`."""
-        gain, offset = (torch.tensor(values, dtype=torch.float64) for values in self.noise)
+        """Return gain and offset of the noise in normalised units, as tensors (..., C, 1, 1, 1); as for `normalise`.
+
+        Beside a covariance it is what photons add.
+        """
+        photons = self.config.shot or [(0.0, 0.0)] * len(self.mean)
+        noise = self.noise or ([gain for gain, _ in photons], [-gain * dark for gain, dark in photons])
+        gain, offset = (torch.tensor(values, dtype=torch.float64) for values in noise)
         mean, std = (torch.from_numpy(values[..., 0, 0].copy()) for values in self._level(mean, std))
         normal = gain / std, (gain * mean + offset) / std**2
         return [value.float().to(self.device)[..., None, None, None] for value in normal]
@@ -374,11 +383,6 @@ class Denoiser:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(f"{path} is a model of n2vlib, but parts are missing or do not fit: {reason}") from error
-
-
-def _share(length, count, multiple):
-    """Return the length of one of `count` parts, all but the last equal, as a multiple of the pooling grid."""
-    return -(-length // (count * multiple)) * multiple
 
 
 def copy_weights(start, network):

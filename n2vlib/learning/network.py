@@ -146,6 +146,33 @@ def receptive_radius(depth, n2v2=False):
     return sum((5 if n2v2 else 4) * 2**level for level in range(depth)) + 3 * 2**depth - 1
 
 
+def tile_sides(height, width, halo, multiple, most):
+    """Return the rows and columns of the tiles of a page, without halo: as few pixels as possible are computed twice.
+
+    halo: pixels around a tile that are computed for it alone. multiple: 2**depth. most: pixels of a tile with its halo.
+
+    >>> tile_sides(1024, 1024, halo=24, multiple=4, most=400**2)
+    (344, 344)
+    """
+    least, options = 16 * multiple, []
+    for across in range(1, max(1, width // least) + 1):
+        columns = _share(width, across, multiple)
+        computed = columns + halo * min(2, across - 1)
+        for down in range(1, max(1, height // least) + 1):
+            rows = _share(height, down, multiple)
+            too_many = max(0, computed * (rows + halo * min(2, down - 1)) - most)
+            pixels = (width + 2 * halo * (across - 1)) * (height + 2 * halo * (down - 1))
+            options.append((too_many, pixels, rows, columns))
+            if not too_many:
+                break
+    return min(options)[2:]
+
+
+def _share(length, count, multiple):
+    """Return the length of one of `count` parts, all but the last equal, as a multiple of the pooling grid."""
+    return -(-length // (count * multiple)) * multiple
+
+
 def pad_to_multiple(image, multiple):
     """Pad (..., Y, X) below and right to a multiple, by reflection, or repeating the border if too small for that."""
     below, right = -image.shape[-2] % multiple, -image.shape[-1] % multiple

@@ -23,6 +23,7 @@ from .settings import NUMBERED, RINGS, complete_settings, network_config
 
 FEW_PAGES = 16  # from which the noise is measured, and on which the stages are compared: plenty
 LEAST_SHARED = -0.2  # correlation of residual and result: -0.14 to 0.45 where the law was right, -0.25 and less else
+FEW_PIXELS = 2**20  # of all images and channels: so many take half a minute to mix with similar patches
 HEAVY_TAILS = 1.0  # excess kurtosis of the noise from which recorruption, which draws Gaussian noise, is not chosen
 
 
@@ -38,7 +39,8 @@ def run_two_stage(images, config=None, callbacks=(), channel_axis=None):
     images: (Y, X), (N, Y, X) or (N, C, Y, X) in intensity units, or the path of a file or folder.
     config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
-        "quiet": True prints nothing, else a line for each stage says what it does, and how long it took.
+        "quiet": True prints nothing, else a line for each stage says what it does, and how long it took. "similar":
+        True mixes similar patches into a recorrupted stage 2 (see `Denoiser.predict`); "auto": up to a million pixels.
     channel_axis: where an array has its channels, as in `train`; of photographs in files, which become grey without
         it, -1 makes channels of their colours.
     callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
@@ -75,6 +77,7 @@ def run_two_stage(images, config=None, callbacks=(), channel_axis=None):
     with _told("denoising", settings):
         _predict(result, images)
         result.metrics["denoised_by"] = _better(result, images, images.stack if parts[2] is None else parts[2])
+        _mix_similar(result, images)
     result.denoised = _handed_out(result, images)
     if settings["output_dir"] is not None:
         try:
@@ -254,6 +257,16 @@ def _predict(result, images):
         clean = denoiser.predict(images.stack, tta=result.settings["tta"])
         setattr(result, f"denoised{stage[-1]}", from_stack(clean, images.like, images.channel_axis))
         result.metrics[stage] = {key: values[-1] for key, values in denoiser.history.items() if values}
+
+
+def _mix_similar(result, images):
+    """Mix similar patches into the images of a recorrupted stage 2, which were judged without them."""
+    wanted, recorrupted = result.settings["similar"], result.metrics["denoised_by"] == "stage2"
+    recorrupted = recorrupted and result.stage2.config.covariance is not None
+    result.metrics["similar"] = recorrupted and (images.stack.size <= FEW_PIXELS if wanted == "auto" else wanted)
+    if result.metrics["similar"]:
+        clean = result.stage2.predict(images.stack, tta=result.settings["tta"], similar=True)
+        result.denoised2 = from_stack(clean, images.like, images.channel_axis)
 
 
 def _better(result, images, stack):

@@ -44,6 +44,7 @@ RULES = {name: FIELDS[field] for name, field in NAMES.items()} | {
     "early_stopping_patience": whole(1),
     "axes": must_be("letters such as 'TCYX'", lambda v: isinstance(v, str), or_none=True),
     "tta": SWITCH,
+    "similar": choice(True, False, "auto"),
     "output_dir": _PATH,
     "quiet": SWITCH,
     "patches_per_image": whole(1),
@@ -86,6 +87,7 @@ BEST = {name: _DEFAULTS[name] for name in _RUN} | dict(
     random_seed=42,
     axes=None,
     tta=True,
+    similar="auto",
     output_dir=None,
     quiet=False,
     stage1=_STAGE | dict(patches_per_image=100, mask_center_size=1, select_background=True),
@@ -128,6 +130,7 @@ DOCUMENTED = BEST | dict(
     split_ratio=(0.7, 0.15, 0.15),
     early_stopping=True,
     tta=False,
+    similar=False,
     stage1=BEST["stage1"] | _SLOW | _FIRST,
     stage2=BEST["stage2"] | _SLOW | _SECOND | dict(extractor=BEST["stage2"]["extractor"] | _RINGS),
 )

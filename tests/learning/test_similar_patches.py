@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from instrument_noise import instrument_noise
 
 from n2vlib import N2VConfig, psnr, train
 from n2vlib.learning import group_ridge, mix_with_similar, nl_ridge
-from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike
+from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike, covariance_table, mean_with_similar
+from n2vlib.noise import noise_law
 
 
 def seeded(seed=0):
@@ -33,6 +35,39 @@ def test_a_group_is_denoised_by_the_formula_of_the_docstring():
     weights = torch.linalg.solve(gram + torch.diag_embed(variance[..., 0]), gram)
     assert torch.allclose(better, weights.mT @ noisy)
     assert torch.allclose(trust[..., 0], 1 / weights.square().sum(1))
+
+
+def test_patches_that_share_noise_are_weighted_by_its_covariance():
+    noisy, pilot = torch.randn(2, 3, GROUP, SIDE**2, generator=seeded(), dtype=torch.float64)
+    factor = torch.randn(3, GROUP, 2 * GROUP, generator=seeded(), dtype=torch.float64)
+    shared = factor @ factor.mT / GROUP
+    better, trust = group_ridge(noisy, pilot, shared)
+    gram = pilot @ pilot.mT
+    weights = torch.linalg.solve(gram + shared, gram)
+    assert torch.allclose(better, weights.mT @ noisy)
+    left = torch.stack([(w.T @ v @ w).diagonal() for w, v in zip(weights, shared)])
+    assert torch.allclose(trust[..., 0] * left, (trust[..., 0] * left).mean()), "as much as noise is left"
+
+
+@pytest.mark.parametrize("kind", ["sharpened", "interlaced", "short lines"])
+def test_no_sum_of_pixels_has_a_negative_variance(kind):
+    noise, _ = instrument_noise(kind, (128, 128), 0)
+    table = covariance_table(noise_law(noise).covariance).double()
+    assert table.shape == (64, 64) and torch.allclose(table, table.roll((-1, -1), (0, 1)).flip(0, 1), atol=1e-3)
+    places = torch.randint(-REACH, REACH + 1, (GROUP, 2), generator=seeded()).unique(dim=0)
+    apart = places[:, None] - places
+    values = torch.linalg.eigvalsh(table[apart[..., 0], apart[..., 1]])
+    assert values.min() > -1e-4 * values.max()
+    assert abs(table[0, 0].item() - noise.var()) < 0.1 * noise.var()
+
+
+def test_white_noise_in_a_table_is_white_noise():
+    noisy, pilot = torch.rand(2, 40, 45, generator=seeded())
+    table = covariance_table([[0, 0, 0], [0, 0.04, 0], [0, 0, 0]])
+    as_table = nl_ridge(noisy, pilot, torch.zeros(40, 45), table)
+    assert torch.allclose(as_table, nl_ridge(noisy, pilot, torch.full((40, 45), 0.04)), atol=1e-4)
+    both = nl_ridge(noisy, pilot, torch.full((40, 45), 0.01), 0.75 * table)
+    assert torch.allclose(as_table, both, atol=1e-4), "what photons add is added"
 
 
 def test_the_most_alike_are_found_by_looking_at_all():
@@ -88,6 +123,43 @@ def test_it_helps_where_an_image_repeats_itself(denoiser, photograph):
     assert mixed.shape == noisy.shape and mixed.dtype == np.float32
     assert psnr(clean, mixed) > psnr(clean, alone) + 0.1
     assert np.array_equal(mixed, denoiser.predict(noisy, tta=True, similar=True)), "the same each time"
+
+
+@pytest.mark.parametrize("kind", ["sharpened", "interlaced"])
+def test_it_helps_where_noise_is_correlated(kind, photograph):
+    clean = photograph[0]
+    noisy = clean + instrument_noise(kind, clean.shape, 0)[0]
+    config = N2VConfig(covariance=noise_law(noisy).covariance, strategy=None, max_steps=100, device="cpu")
+    denoiser = train(noisy, config)
+    alone, mixed = denoiser.predict(noisy), denoiser.predict(noisy, similar=True)
+    assert psnr(clean, mixed) > psnr(clean, alone) + 0.5
+    assert np.array_equal(mixed, denoiser.predict(noisy, similar=True)), "the same each time"
+
+
+def test_intensities_are_scaled_with_their_covariance(photograph):
+    noisy = photograph[0] + instrument_noise("sharpened", photograph[0].shape, 0)[0]
+    covariance, results = noise_law(noisy).covariance, []
+    for scale in (1, 10):
+        small = dict(max_steps=3, num_channels_init=4, device="cpu")
+        denoiser = train(scale * noisy + 300, N2VConfig(covariance=scale**2 * covariance, strategy=None, **small))
+        results.append((denoiser.predict(scale * noisy + 300, similar=True) - 300) / scale)
+    np.testing.assert_allclose(*results, atol=0.1)
+
+
+def test_each_channel_has_its_own_correlated_noise(photograph):
+    clean = photograph[0]
+    noise = [instrument_noise(kind, clean.shape, 0)[0] for kind in ("sharpened", "short lines")]
+    laws = [noise_law(clean + one).covariance for one in noise]
+    noisy = np.stack([clean + one for one in noise])
+    page, pilot, none = (
+        torch.from_numpy(noisy).float(),
+        torch.from_numpy(np.stack([clean] * 2)),
+        torch.zeros(2, 1, 1, 1),
+    )
+    both = mean_with_similar(page, pilot, none, none, np.stack(laws))
+    for c in (0, 1):
+        alone = mean_with_similar(page[[c]], pilot[[c]], none[:1], none[:1], laws[c][None])
+        assert torch.allclose(both[c], alone[0], atol=1e-3)
 
 
 def test_gaps_come_back_as_they_were(denoiser, photograph):

@@ -308,6 +308,29 @@ def test_the_method_follows_from_the_law_that_the_report_tells(kind, camera):
     assert alone == (not {"alike", "opposite"} & set(report.kinds))
 
 
+def test_similar_patches_are_mixed_in_after_the_stages_were_compared(camera, monkeypatch):
+    noisy = camera[:96, :112] + instrument_noise("sharpened", (96, 112), 0)[0]
+    monkeypatch.setattr(n2vlib.two_stage.pipeline, "_against_stage_2", lambda *_: "")
+    results = {
+        similar: n2vlib.run_two_stage(noisy, settings(similar=similar, quiet=True)) for similar in ("auto", True, False)
+    }
+    assert [result.metrics["similar"] for result in results.values()] == [True, True, False]
+    np.testing.assert_array_equal(results["auto"].denoised, results[True].denoised)
+    alone = results[False]
+    np.testing.assert_array_equal(alone.denoised, alone.stage2.predict(noisy))
+    np.testing.assert_array_equal(results[True].denoised, alone.stage2.predict(noisy, similar=True))
+    shared = [result.metrics["recorrupted_error"] for result in results.values()]
+    assert shared[0] == shared[1] == shared[2], "they were judged by the network alone"
+    monkeypatch.setattr(n2vlib.two_stage.pipeline, "FEW_PIXELS", noisy.size - 1)
+    assert not n2vlib.run_two_stage(noisy, settings(quiet=True)).metrics["similar"]
+
+
+def test_similar_patches_need_a_covariance(striped):
+    for changes in (dict(stage2=dict(method="structn2v")), dict(run_stage2=False)):
+        result = n2vlib.run_two_stage(striped, settings(similar=True, quiet=True, **changes))
+        assert not result.metrics["similar"]
+
+
 def test_noise_far_from_gaussian_is_hidden_rather_than_drawn(camera):
     rng = np.random.default_rng(0)
     spikes = ndimage.convolve(12 * rng.standard_t(3, camera.shape), np.ones((1, 3)) / np.sqrt(3))
@@ -719,7 +742,8 @@ def test_everything_is_in_one_folder(striped, tmp_path):
     np.testing.assert_array_equal(np.load(result.folder / "mask.npy"), result.mask)
     assert skimage.io.imread(result.folder / "mask.png").ndim == 3
     for number in (1, 2):
-        again = n2vlib.Denoiser.load(result.folder / f"stage{number}.pt").predict(striped)
+        similar = number == 2 and result.metrics["similar"]
+        again = n2vlib.Denoiser.load(result.folder / f"stage{number}.pt").predict(striped, similar=similar)
         np.testing.assert_array_equal(again, getattr(result, f"denoised{number}"))
     with tifffile.TiffFile(result.folder / "denoised.tif") as file:
         assert file.series[0].axes == "YX" and file.asarray().dtype == np.float32
