@@ -40,7 +40,8 @@ def run_two_stage(images, config=None, callbacks=(), channel_axis=None):
     config: a plain dictionary with any of the names in `settings`, e.g. {"max_seconds": 60, "stage2": {"method":
         "recorrupted"}}; what is left out is taken from "preset": "best" (ours) or "documented". {}: both stages.
         "quiet": True prints nothing, else a line for each stage says what it does, and how long it took. "similar":
-        True mixes similar patches into a recorrupted stage 2 (see `Denoiser.predict`); "auto": up to a million pixels.
+        True mixes similar patches into a recorrupted stage 2 (see `Denoiser.predict`); "auto": up to a million pixels,
+        and where no neighbours are alike.
     channel_axis: where an array has its channels, as in `train`; of photographs in files, which become grey without
         it, -1 makes channels of their colours.
     callbacks: as in `train`, for both stages; their Progress has the stage, "stage1" or "stage2".
@@ -260,10 +261,17 @@ def _predict(result, images):
 
 
 def _mix_similar(result, images):
-    """Mix similar patches into the images of a recorrupted stage 2, which were judged without them."""
-    wanted, recorrupted = result.settings["similar"], result.metrics["denoised_by"] == "stage2"
-    recorrupted = recorrupted and result.stage2.config.covariance is not None
-    result.metrics["similar"] = recorrupted and (images.stack.size <= FEW_PIXELS if wanted == "auto" else wanted)
+    """Mix similar patches into the images of a recorrupted stage 2, which were judged without them.
+
+    Measured at 256x256: 0.6 to 1.5 dB where neighbours are opposite, 0.05 after rows were taken off, but -0.03 to -0.27
+    where neighbours are alike: patches that look alike then do so for their noise, too.
+    """
+    wanted = result.settings["similar"]
+    if wanted == "auto":
+        alike = any("alike" in report.kinds for report in result.reports)
+        wanted = not alike and images.stack.size <= FEW_PIXELS
+    recorrupted = result.metrics["denoised_by"] == "stage2" and result.stage2.config.covariance is not None
+    result.metrics["similar"] = bool(wanted and recorrupted)
     if result.metrics["similar"]:
         clean = result.stage2.predict(images.stack, tta=result.settings["tta"], similar=True)
         result.denoised2 = from_stack(clean, images.like, images.channel_axis)

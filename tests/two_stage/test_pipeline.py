@@ -325,6 +325,13 @@ def test_similar_patches_are_mixed_in_after_the_stages_were_compared(camera, mon
     assert not n2vlib.run_two_stage(noisy, settings(quiet=True)).metrics["similar"]
 
 
+def test_similar_patches_are_left_out_where_neighbours_are_alike(striped):
+    stage2 = dict(method="recorrupted", mask_source="extractor")
+    for similar, used in (("auto", False), (True, True)):
+        result = n2vlib.run_two_stage(striped, settings(run_stage1=False, similar=similar, quiet=True, stage2=stage2))
+        assert "alike" in result.reports[0].kinds and result.metrics["similar"] is used
+
+
 def test_similar_patches_need_a_covariance(striped):
     for changes in (dict(stage2=dict(method="structn2v")), dict(run_stage2=False)):
         result = n2vlib.run_two_stage(striped, settings(similar=True, quiet=True, **changes))
