@@ -75,6 +75,9 @@ def measure(name, side, kind, arguments):
     case = dict(image=name, side=side, kind=kind, report=str(report), right=bool(right and report.decided))
     case |= {"handed out": result.metrics["denoised_by"], "messages": result.messages}
     images = {"noisy": noisy, "stage 1": result.denoised1, "stage 2": result.denoised2, "out": result.denoised}
+    if result.stage2 is not None and result.stage2.config.covariance is not None:
+        for what, similar in (("network", False), ("with similar patches", True)):
+            images[what] = result.stage2.predict(noisy, tta=True, similar=similar)
     for what, image in images.items():
         case[what] = None if image is None else float(n2vlib.psnr(clean, image, span))
     return case
@@ -141,6 +144,7 @@ def print_table(arguments):
         at_half = case["image"] == "camera" and case["side"] == 256
         row = {"case": f"{case['image']} {case['side']} {case['kind']}"}
         row |= {what: number(case[what]) for what in ("noisy", "stage 1", "stage 2", "out")}
+        row |= {what: number(case.get(what)) for what in ("network", "with similar patches")}
         row |= {"goal": number(GOALS.get(case["kind"]) if at_half else None), "BM3D": number(best_bm3d(case))}
         rows.append(row | {"by": case["handed out"], "verdict": case["report"] if not case["right"] else "right"})
         losses.append(case["out"] - case["stage 1"])
