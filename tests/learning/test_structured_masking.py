@@ -216,6 +216,7 @@ def test_overlaid_patches_keep_the_noise_of_each():
     weights = (mixed - own)[:, 0, 0, 0]
     torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(signal), atol=1e-3, rtol=0)
     assert ((weights - signal[:, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
+    assert (weights[1:] < 0).float().mean() == pytest.approx(0.5, abs=0.1), "of either sign"
     for patch in own.flatten(1).var(dim=1):
         assert patch.item() == pytest.approx(1, abs=6 * (2 / 1024) ** 0.5)  # of 1024 pixels; 400 patches
 
