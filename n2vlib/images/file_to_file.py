@@ -107,7 +107,7 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
     similar: as in `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that
     cannot be denoised is left out, and a warning says which and why.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name, or for
-    `similar` without a noise model.
+    `similar` where the noise is not known.
 
     >>> import tempfile
     >>> from n2vlib import load_pretrained, save_image

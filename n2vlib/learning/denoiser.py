@@ -68,7 +68,8 @@ class Denoiser:
         exact: convolve in float32. Else in bfloat16, as training does, where the processor has it built in and the
             image is so noisy that its rounding is less than a tenth of the noise that is left: twice as fast.
         similar: average with what similar patches elsewhere in the image say, as far as the noisy image tells that it
-            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model or a covariance.
+            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model. With a covariance half
+            and half (`mean_with_similar`), which helps where no neighbours share noise of the same sign.
         valid: as in `train`. What is not valid, constant, saturated, empty or NaN comes back as it is; hot and dead
             pixels are predicted from their neighbours.
         Returns a float32 array of the same shape, in the intensity units of the input.

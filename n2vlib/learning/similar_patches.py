@@ -106,16 +106,17 @@ def group_ridge(noisy, pilot, variance):
 
 
 def covariance_table(covariance):
-    """Return the covariance of two pixels at each distance, (WIDE, WIDE), [dy, dx] with negative ones from the end.
+    """Return the covariance of two pixels at each distance, [dy, dx] with negative ones from the end.
 
     covariance: (size, size) as measured, of which chance is taken off (`noise_spectrum`), so that no sum of pixels has
-    a variance below 0. Returns a float32 tensor.
+    a variance below 0. Returns a square float32 tensor, of WIDE or size, whichever is larger.
 
     >>> table = covariance_table([[0, 0, 0], [10, 25, 10], [0, 0, 0]])
     >>> [round(table[at].item()) for at in ((0, 0), (0, 1), (0, -1), (1, 0), (-24, 24))]
     [25, 10, 10, 0, 0]
     """
-    return torch.from_numpy(np.fft.ifft2(noise_spectrum(covariance, (WIDE, WIDE))).real.astype(np.float32))
+    spectrum = noise_spectrum(covariance, (max(WIDE, len(covariance)),) * 2)
+    return torch.from_numpy(np.fft.ifft2(spectrum).real.astype(np.float32))
 
 
 def mix_with_similar(noisy, pilot, predict, gain, offset, generator):

@@ -61,6 +61,13 @@ def test_no_sum_of_pixels_has_a_negative_variance(kind):
     assert abs(table[0, 0].item() - noise.var()) < 0.1 * noise.var()
 
 
+def test_a_covariance_may_be_wider_than_the_table():
+    values = np.zeros((71, 71))
+    values[35, 30:41] = 1 - np.abs(np.arange(-5, 6)) / 6
+    table = covariance_table(values)
+    assert table.shape == (71, 71) and table[0, 3].item() == pytest.approx(0.5, abs=0.01)
+
+
 def test_white_noise_in_a_table_is_white_noise():
     noisy, pilot = torch.rand(2, 40, 45, generator=seeded())
     table = covariance_table([[0, 0, 0], [0, 0.04, 0], [0, 0, 0]])
