@@ -9,10 +9,9 @@ import torch
 
 from ..images.arrays import as_array, check_values, from_stack, strips, to_stack, turn, turn_tensor, turns_that_keep
 from ..images.gaps import GAP, MEASURED, Gaps, checked_valid, fill_gaps, find_gaps
-from ..noise.covariance import checked_covariances
 from ..noise.law import without_patterns
 from ..noise.models import expected_signal, mean_and_variance, signal_variance
-from ..noise.spectrum import noise_like
+from ..noise.spectrum import covariances_of, noise_like
 from .allowed_values import refuse, whole
 from .config import N2VConfig
 from .device import choose_device, fast_numbers, keep_freed_memory
@@ -226,9 +225,8 @@ class Denoiser:
         if self.config.covariance is None:
             generator = torch.Generator().manual_seed(self.config.seed)
             return mix_with_similar(page, clean, once, *noise, generator)[0]
-        one = checked_covariances(self.config.covariance)
-        each = np.broadcast_to(one, (len(self.std), *one.shape[-2:])) / np.reshape(self.std, (-1, 1, 1)) ** 2
-        return mean_with_similar(page, clean, *noise, each)
+        each = covariances_of(self.config.covariance, len(self.std))
+        return mean_with_similar(page, clean, *noise, each / np.reshape(self.std, (-1, 1, 1)) ** 2)
 
     def _predict_turned(self, page, turns, noise=None, missing=None, level=NORMALISED):
         """Return the mean prediction of a (C, Y, X) page over some of its flips and turns, normalised."""

@@ -138,8 +138,7 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
     >>> bool((mean - wave).std() < 0.75 * (blurred(noisy) - wave).std()), weights[0] > 0.5
     (True, True)
     """
-    gain, offset = gain.to(pilot.device), offset.to(pilot.device)
-    variance = noise_variance(pilot[:, None], gain, offset)[:, 0].expand_as(pilot)
+    variance = _variance_at(pilot, gain, offset)
     others = torch.stack([nl_ridge(*channel) for channel in zip(noisy, pilot, variance)])
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
     along, across = torch.zeros(2, len(noisy))
@@ -153,6 +152,12 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
         across += difference.square().sum((1, 2))
     weights = (USUAL * (along / across.clamp(min=1e-12)).clamp(0, 1)).sqrt()
     return pilot + weights[:, None, None] * (others - pilot), weights.tolist()
+
+
+def _variance_at(pilot, gain, offset):
+    """Return the variance of the noise in each pixel, (C, Y, X), if the pilot is the truth."""
+    gain, offset = gain.to(pilot.device), offset.to(pilot.device)
+    return noise_variance(pilot[:, None], gain, offset)[:, 0].expand_as(pilot)
 
 
 def mean_with_similar(noisy, pilot, gain, offset, covariance):
@@ -173,8 +178,7 @@ def mean_with_similar(noisy, pilot, gain, offset, covariance):
     >>> bool((mean_with_similar(noisy, pilot, none, none, covariance) - wave).std() < 0.7 * (pilot - wave).std())
     True
     """
-    gain, offset = gain.to(pilot.device), offset.to(pilot.device)
-    variance = noise_variance(pilot[:, None], gain, offset)[:, 0].expand_as(pilot)
+    variance = _variance_at(pilot, gain, offset)
     tables = [covariance_table(values).to(pilot.device) for values in covariance]
     others = torch.stack([nl_ridge(*channel) for channel in zip(noisy, pilot, variance, tables)])
     return (pilot + others) / 2

@@ -57,16 +57,25 @@ def draw_noise(spectrum, generator, count=1):
     return torch.fft.irfft2(torch.fft.rfft2(white) * gain, s=spectrum.shape)
 
 
+def covariances_of(covariance, channels):
+    """Return a covariance for each channel, (C, size, size), of one for all or one for each, checked.
+
+    >>> covariances_of([[0, 0, 0], [10, 25, 10], [0, 0, 0]], channels=2).shape
+    (2, 3, 3)
+    """
+    each = checked_covariances(covariance)
+    if each.ndim == 3 and len(each) != channels:
+        raise ValueError(f"the covariance is of {len(each)} channels, the images have {channels}: give one for each")
+    return np.broadcast_to(each, (channels, *each.shape[-2:]))
+
+
 def noise_in_patches(covariance, shape, generator):
     """Draw Gaussian noise with a known covariance for patches, float32 (B, C, Y, X), in intensity units.
 
     covariance: (size, size), or (C, size, size) with one for each channel. Drawn larger than the patches
     and cropped, so that opposite borders are independent.
     """
-    each = checked_covariances(covariance)
-    if each.ndim == 3 and len(each) != shape[1]:
-        raise ValueError(f"the covariance is of {len(each)} channels, the images have {shape[1]}: give one for each")
-    each = np.broadcast_to(each, (shape[1], *each.shape[-2:]))
+    each = covariances_of(covariance, shape[1])
     size = each.shape[-1]
     channels = []
     for values in each:

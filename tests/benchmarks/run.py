@@ -271,7 +271,7 @@ def floor(arguments):
     _, noisy = load_pair(5)
     device = choose_device()
     used = numbers_used(device)
-    speeds = {dtype: product_speed(dtype, device) for dtype in {torch.float32: 0, used: 0}}
+    speeds = {dtype: product_speed(dtype, device) for dtype in dict.fromkeys((torch.float32, used))}
     rows = []
     for model, noise_model in MODELS.items():
         config = ours(arguments, max_steps=arguments.steps + WARM_UP, noise_model=noise_model)
