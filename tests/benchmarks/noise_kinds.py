@@ -64,12 +64,7 @@ def make(name, side, kind, seed):
 def measure(name, side, kind, arguments):
     """Run both stages and return plain numbers."""
     clean, noisy, _, span = make(name, side, kind, arguments.seed)
-    config = dict(max_seconds=arguments.seconds, random_seed=arguments.seed, quiet=True)
-    if arguments.steps:  # 25 an epoch, in both stages
-        config |= dict(max_seconds=None, num_epochs=-(-arguments.steps // 25), stage2=dict(patches_per_image=100))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        result = n2vlib.run_two_stage(noisy, config)
+    result = run_stages(noisy, arguments)
     [report] = result.reports
     right = INSTRUMENTS.get(kind, {"alike"}) - {"white"} == set(report.kinds) - {"white", "photons"}
     case = dict(image=name, side=side, kind=kind, report=str(report), right=bool(right and report.decided))
@@ -81,6 +76,24 @@ def measure(name, side, kind, arguments):
     for what, image in images.items():
         case[what] = None if image is None else float(n2vlib.psnr(clean, image, span))
     return case
+
+
+def run_stages(noisy, arguments, **stage2):
+    """Return the result of both stages, or of stage 2 alone if it is said how."""
+    config = dict(max_seconds=arguments.seconds, random_seed=arguments.seed, quiet=True, run_stage1=not stage2)
+    if arguments.steps:  # 25 an epoch, in both stages
+        config |= dict(max_seconds=None, num_epochs=-(-arguments.steps // 25))
+        stage2 |= dict(patches_per_image=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return n2vlib.run_two_stage(noisy, config | dict(stage2=stage2))
+
+
+def measure_structn2v(name, side, kind, arguments):
+    """Return what structN2V reaches in as long a training, with the mask that is read off the same law."""
+    clean, noisy, _, span = make(name, side, kind, arguments.seed)
+    result = run_stages(noisy, arguments, method="structn2v", mask_source="extractor")
+    return {"structN2V": float(n2vlib.psnr(clean, result.denoised2, span))}
 
 
 def measure_bm3d(name, side, kind, arguments):
@@ -123,6 +136,9 @@ def run(arguments):
             case |= found
             path.write_text(json.dumps(case))
             say(f"{path.stem}: {seconds:.0f} s, out {case['out']:.2f} dB by {case['handed out']}, {case['report']}")
+        if "structN2V" not in case and not hasattr(skimage.data, name):
+            case |= measure_structn2v(name, side, kind, arguments)
+            path.write_text(json.dumps(case))
         if "BM3D" not in case and not arguments.no_peers:
             case |= measure_bm3d(name, side, kind, arguments)
             path.write_text(json.dumps(case))
@@ -139,17 +155,20 @@ def print_table(arguments):
     images = ", ".join(sorted({case["image"] for case in cases}))
     length = f"{arguments.steps} steps" if arguments.steps else f"{arguments.seconds:g} s"
     header(f"{images}; {length} a stage; BM3D is told the true spectrum", arguments)
-    rows, gaps, losses = [], [], []
+    rows, gaps, losses, leads = [], [], [], []
     for case in sorted(cases, key=lambda case: (case["side"], case["image"], KINDS.index(case["kind"]))):
         at_half = case["image"] == "camera" and case["side"] == 256
         row = {"case": f"{case['image']} {case['side']} {case['kind']}"}
         row |= {what: number(case[what]) for what in ("noisy", "stage 1", "stage 2", "out")}
-        row |= {what: number(case.get(what)) for what in ("network", "with similar patches")}
+        row |= {what: number(case.get(what)) for what in ("network", "with similar patches", "structN2V")}
         row |= {"goal": number(GOALS.get(case["kind"]) if at_half else None), "BM3D": number(best_bm3d(case))}
         rows.append(row | {"by": case["handed out"], "verdict": case["report"] if not case["right"] else "right"})
         losses.append(case["out"] - case["stage 1"])
         gaps += [case["out"] - best_bm3d(case)] if "BM3D" in case else []
+        leads += [case["out"] - case["structN2V"]] if "structN2V" in case else []
     table(rows)
     print(f"- out minus BM3D: least {min(gaps):.2f} dB, mean {np.mean(gaps):.2f} dB, of {len(gaps)} cases")
+    if leads:
+        print(f"- out minus structN2V: least {min(leads):.2f} dB, mean {np.mean(leads):.2f} dB, of {len(leads)} cases")
     print(f"- out minus stage 1: least {min(losses):.2f} dB")
     print(f"- verdicts right: {sum(case['right'] for case in cases)} of {len(cases)}")
