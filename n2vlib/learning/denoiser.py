@@ -11,7 +11,7 @@ from ..images.arrays import as_array, check_values, from_stack, strips, to_stack
 from ..images.gaps import GAP, MEASURED, Gaps, checked_valid, fill_gaps, find_gaps
 from ..noise.law import without_patterns
 from ..noise.models import expected_signal, mean_and_variance, signal_variance
-from ..noise.spectrum import covariances_of, noise_like
+from ..noise.spectrum import covariances_of, noise_like, variance_like
 from .allowed_values import refuse, whole
 from .config import N2VConfig
 from .device import choose_device, fast_numbers, keep_freed_memory
@@ -239,9 +239,16 @@ class Denoiser:
 
     def same_noise(self, patches, generator):
         """Draw normalised noise of the kind that normalised patches (B, C, Y, X) have: config.covariance and shot."""
-        statistics = torch.tensor([self.mean, self.std], dtype=torch.float32, device=patches.device)
-        mean, std = statistics[:, :, None, None]
-        return noise_like(patches * std + mean, self.config.covariance, generator, self.config.shot) / std
+        images, std = self._in_intensities(patches)
+        return noise_like(images, self.config.covariance, generator, self.config.shot) / std
+
+    def variance_there(self, patches):
+        """Return the variance, in intensity units squared, of such noise in normalised patches (B, C, Y, X)."""
+        return variance_like(self._in_intensities(patches)[0], self.config.covariance, self.config.shot)
+
+    def _in_intensities(self, patches):
+        mean, std = torch.tensor([self.mean, self.std], device=patches.device)[:, :, None, None]
+        return patches * std + mean, std
 
     def normalise(self, image, mean=None, std=None):
         """Turn (..., C, Y, X) from intensity units into a float32 tensor of mean 0 and spread 1.
@@ -293,11 +300,7 @@ class Denoiser:
         return clean
 
     def _tile_sides(self, height, width, halo, multiple):
-        """Return the rows and columns of a tile, without halo, for a page.
-
-        Its activations stay in ACTIVATION_BYTES and, unless the whole page fits in there or a GPU computes, its area
-        in ENOUGH.
-        """
+        """Return the rows and columns of a tile, without halo; a whole page if that fits in ACTIVATION_BYTES."""
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
         if height * width > most and self.device.type == "cpu":
@@ -351,9 +354,8 @@ class Denoiser:
 
     def content(self):
         """Return all that `load` needs as tensors and plain Python values."""
-        settings = dataclasses.asdict(self.config)
-        if settings["checkpoint_dir"] is not None:
-            settings["checkpoint_dir"] = str(settings["checkpoint_dir"])
+        folder = self.config.checkpoint_dir
+        settings = dataclasses.asdict(self.config) | dict(checkpoint_dir=None if folder is None else str(folder))
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
         statistics = dict(mean=self.mean, std=self.std, noise=self.noise, leak=self.leak)
         return dict(weights=weights, config=settings, history=self.history, **statistics)

@@ -23,7 +23,8 @@ DETAILS = 2  # pixels: what a Gaussian of this width does not smooth away
 def blind_loss(output, target, blind, noise=None, weight=WEIGHT):
     """Compare a prediction with the noisy pixels that were hidden from it, and with no others.
 
-    output: (B, C, Y, X), or what `densities` splits with a noise model. target, blind: (B, C, Y, X).
+    output: (B, C, Y, X), or what `densities` splits with a noise model. target, blind: (B, C, Y, X); blind: boolean, or
+    how much each pixel counts.
     noise: (gain, offset) of the normalised noise, or None.
     Returns the mean squared error (Krull et al. 2019), or with a noise model the negative log
     likelihood of the noisy pixel under a normal density (or the mixture of some) with the predicted mean,
@@ -59,7 +60,7 @@ def validation_loss(run):
     for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
         patches, measured, noise = run.normalised_patches(run.validation, crops)
         seen, target, where = run.task(run.denoiser, patches, masks)
-        where = where if measured is None else where & measured
+        where = where if measured is None else where * measured
         losses.append(blind_loss(run.denoiser.network(seen), target, where, noise).item())
     return float(np.mean(losses))
 

@@ -346,7 +346,7 @@ def _train_step(run):
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
     patches, measured, noise = run.normalised_patches(run.training, run.crops)
     seen, target, where = run.task(run.denoiser, patches, run.masks)
-    where = where if measured is None else where & measured
+    where = where if measured is None else where * measured
     with run.numbers():
         output = run.trained(seen.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), target, where, noise)

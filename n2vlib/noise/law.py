@@ -6,6 +6,7 @@ image -> waves -> lines -> covariance of what is left -> growth with the signal;
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.ndimage
 import torch
 
 from ..images.gaps import MEASURED, fill_gaps
@@ -19,6 +20,7 @@ from .waves import Wave, find_waves, fitted_waves, is_own_mirror, same_wave, wav
 
 WAVE_PAGES = 3  # of those that are measured, in which waves are looked for
 MUCH_MORE = 1.25  # times the variance of the calmest patches
+DARK = 0.1  # of the range of intensities, up to which nothing is seen
 FEW_PATCHES = 1.6  # times the error that many patches would have: what is chosen of a few scatters more
 PATCH, SMALLEST_PATCH = 24, 16  # sides of the patches in which neighbours are compared
 SIZE = 11  # of a covariance, in pixels
@@ -98,12 +100,14 @@ def law_of_pages(some, size=SIZE, share=10):
     size = min(size, patch - 1 - patch % 2)
     frequencies = _all_waves(pages)
     still, rows, columns = _without_lines(np.stack([page - _waves_of(page, frequencies) for page in pages]))
-    (measured, surer), clipped = _neighbours(pages, still, usable, size, patch, share)
+    measured, surer, wider, clipped = _neighbours(pages, still, usable, size, patch, share)
     texture = measured.texture
     if size >= SIZE and min(pages.shape[1:]) >= 2 * LONG_PATCH and _goes_on(measured):
-        (measured, surer), clipped = _neighbours(pages, still, usable, max(size, LONG), LONG_PATCH, share)
+        measured, surer, wider, clipped = _neighbours(pages, still, usable, max(size, LONG), LONG_PATCH, share)
     whole = np.where(np.isin(pages, [value for value, _ in clipped]) | ~usable, np.nan, still)
     covariance, (gain, dark) = split_shot_noise(whole, surer)
+    if gain > 0 and _is_in_the_dark(wider.level, whole):
+        covariance, (gain, dark) = split_shot_noise(whole, wider)
     return NoiseLaw(
         covariance=covariance,
         error=measured.error * (1 if patch == PATCH else FEW_PATCHES),
@@ -136,10 +140,11 @@ def _without_lines(pages):
 
 
 def _neighbours(pages, still, usable, size, patch, share):
-    """Measure the autocovariance of still pages where no pixels are clipped; return it, and where they are clipped.
+    """Measure the autocovariance of still pages where no pixels are clipped; return it thrice, and what is clipped.
 
-    The correlations are those of the calmest patches, which hold the least texture. The variance is that of all
+    First that of the calmest patches, which hold the least texture. Then the same correlations with the variance of all
     patches that are like them but for chance: it scatters by 1 % instead of 4 to 7 % (256x256, one half of it flat).
+    Last that of all these patches, in which the texture of a photograph shows.
     """
     valid = usable
     measured = noise_autocovariance(still, size, patch, share, valid=valid)
@@ -151,8 +156,21 @@ def _neighbours(pages, still, usable, size, patch, share):
         raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
     surer = noise_autocovariance(still, size, patch, share, valid=valid, wider=True)
     scale = surer.values[size // 2, size // 2] / measured.values.max()
-    scale = scale if 1 / MUCH_MORE < scale < MUCH_MORE else 1.0  # else there is texture in it
-    return (measured, measured._replace(values=scale * measured.values)), clipped
+    if not 1 / MUCH_MORE < scale < MUCH_MORE:  # there is texture in it
+        return measured, measured, measured, clipped
+    return measured, measured._replace(values=scale * measured.values), surer, clipped
+
+
+def _is_in_the_dark(level, pages):
+    """Return whether a level is that of the darkest twentieth of the places, or near: where no light is, no texture is.
+
+    Then all calm patches tell the noise, and each neighbour's covariance is half as uncertain: of cells before a dark
+    background with sharpened noise 0.2 to 0.5 dB (two_stage.py kinds, fly).
+    """
+    filled = fill_gaps(pages, np.isnan(pages)).astype(np.float64)
+    means = scipy.ndimage.uniform_filter(filled, (0, PATCH, PATCH))[:, ::PATCH, ::PATCH]
+    low, high = np.quantile(means, (0.05, 0.95))
+    return bool(level - low <= DARK * (high - low))
 
 
 def _goes_on(measured):

@@ -93,10 +93,26 @@ def noise_like(images, covariance, generator, shot=None):
     noise = noise_in_patches(covariance, images.shape, generator)
     if shot is None:
         return noise
+    white = torch.randn(images.shape, generator=generator, device=generator.device)
+    return noise + _photons(images, shot).sqrt() * white
+
+
+def variance_like(images, covariance, shot=None):
+    """Return the variance of the noise that images have, (B, C, Y, X); arguments as for `noise_like`.
+
+    >>> variance_like(torch.tensor([[[[10.0, 30.0]]]]), [[0, 0, 0], [10, 25, 10], [0, 0, 0]], shot=[(2, 10)])
+    tensor([[[[45., 45.]]]])
+    """
+    each = covariances_of(covariance, images.shape[1]).max(axis=(1, 2))[:, None, None]
+    dark = torch.tensor(each, dtype=images.dtype, device=images.device)
+    return dark.expand_as(images) if shot is None else dark + _photons(images, shot)
+
+
+def _photons(images, shot):
+    """Return what photons add to the variance, as the mean of near pixels tells it."""
     gain, dark = torch.tensor(shot, dtype=torch.float32, device=images.device).T[:, :, None, None]
     signal = F.avg_pool2d(images, NEAR, 1, NEAR // 2, count_include_pad=False)
-    white = torch.randn(images.shape, generator=generator, device=generator.device)
-    return noise + (gain * (signal - dark).clamp(min=0)).sqrt() * white
+    return gain * (signal - dark).clamp(min=0)
 
 
 def split_shot_noise(pages, measured):

@@ -176,7 +176,7 @@ def test_recorrupted_input_and_target_have_independent_noise(kind, tiny):
     denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [10])
     grain = torch.from_numpy(noise((200, 1, 32, 32), KERNELS[kind]).astype(np.float32) / 10)
     seen, target, where = _recorrupted(denoiser, grain, seeded())
-    assert where.all()
+    torch.testing.assert_close(where, torch.ones_like(where))
     # Products of independent noises with the covariance C, over N pixels, scatter by sqrt(sum(C**2) / N).
     a = config.recorruption
     sampling = np.sqrt((covariance**2).sum() / grain.numel()) / 100 * np.sqrt((1 + a**2) * (1 + 1 / a**2))
@@ -199,7 +199,9 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
     signal[..., 16:] = 40.0
     grain = torch.from_numpy(noise((400, 1, 32, 32), KERNELS["horizontal"], white=2, structured=4)).float()
     photons = (signal - 10).sqrt() * torch.randn(signal.shape, generator=seeded(1))
-    seen, target, _ = _recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
+    seen, target, counts = _recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
+    assert (counts[..., :12] / counts[..., 20:]).mean().item() == pytest.approx(50 / 20, rel=0.1)  # as variances are
+    assert counts.mean().item() == pytest.approx(1)
     for part, variance in ((np.s_[..., :12], 20), (np.s_[..., 20:], 50)):  # 2**2 + 4**2, and 30 more
         one, other = (5 * values[part].double() + 25 - signal[part] for values in (seen, target))
         # Scatter as of independent noises; and z follows a mean of 25 noisy pixels instead of the signal itself.
@@ -212,13 +214,23 @@ def test_overlaid_patches_keep_the_noise_of_each():
     """Signals are mixed, and the noise of the mixture is the mixture of the noises, as strong as each of them."""
     signal = torch.arange(400.0)[:, None, None, None].expand(400, 1, 32, 32)
     grain = torch.randn(signal.shape, generator=seeded(1))
-    mixed, own = _overlaid(signal + grain, grain, seeded())
+    mixed, own, _ = _overlaid(signal + grain, grain, signal, seeded())
     weights = (mixed - own)[:, 0, 0, 0]
     torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(signal), atol=1e-3, rtol=0)
     assert ((weights - signal[:, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
     assert (weights[1:] < 0).float().mean() == pytest.approx(0.5, abs=0.1), "of either sign"
     for patch in own.flatten(1).var(dim=1):
         assert patch.item() == pytest.approx(1, abs=6 * (2 / 1024) ** 0.5)  # of 1024 pixels; 400 patches
+
+
+def test_overlaid_patches_know_how_strong_their_noise_is():
+    """Of every other patch the noise is three times as strong."""
+    strength = torch.tensor([1.0, 3.0]).repeat(200)[:, None, None, None].expand(400, 1, 32, 32)
+    grain = strength * torch.randn(strength.shape, generator=seeded(1))
+    _, own, variance = _overlaid(grain, grain, strength**2, seeded())
+    assert variance.min() > 0.99 and variance.max() < 9.01
+    ratio = own.flatten(1).var(dim=1) / variance[:, 0, 0, 0]
+    assert (ratio - 1).abs().max() < 6 * (2 / 1024) ** 0.5  # of 1024 pixels; 400 patches
 
 
 def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
