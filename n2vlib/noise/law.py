@@ -14,7 +14,7 @@ from .covariance import LONG, noise_autocovariance, square_rings
 from .lines import line_covariance, line_offsets
 from .masks import is_compact, structural_mask
 from .pages import channel_pages
-from .spectrum import draw_noise, noise_spectrum, split_shot_noise
+from .spectrum import draw_noise, in_the_dark, noise_spectrum, split_shot_noise
 from .validity import clipped_values, enlargement, grey_level, unequal_places
 from .waves import Wave, find_waves, fitted_waves, is_own_mirror, same_wave, wave_amplitudes
 
@@ -105,9 +105,7 @@ def law_of_pages(some, size=SIZE, share=10):
     if size >= SIZE and min(pages.shape[1:]) >= 2 * LONG_PATCH and _goes_on(measured):
         measured, surer, wider, clipped = _neighbours(pages, still, usable, max(size, LONG), LONG_PATCH, share)
     whole = np.where(np.isin(pages, [value for value, _ in clipped]) | ~usable, np.nan, still)
-    covariance, (gain, dark) = split_shot_noise(whole, surer)
-    if gain > 0 and _is_in_the_dark(wider.level, whole):
-        covariance, (gain, dark) = split_shot_noise(whole, wider)
+    covariance, (gain, dark) = _dark_and_photons(whole, surer, wider)
     return NoiseLaw(
         covariance=covariance,
         error=measured.error * (1 if patch == PATCH else FEW_PATCHES),
@@ -161,7 +159,13 @@ def _neighbours(pages, still, usable, size, patch, share):
     return measured, measured._replace(values=scale * measured.values), surer, clipped
 
 
-def _is_in_the_dark(level, pages):
+def _dark_and_photons(pages, surer, wider):
+    """Return the covariance in the dark, and what photons add, of two Autocovariances: see `_neighbours`."""
+    covariance, shot = split_shot_noise(pages, surer)
+    return in_the_dark(wider, *shot) if shot[0] > 0 and _is_dark(wider.level, pages) else covariance, shot
+
+
+def _is_dark(level, pages):
     """Return whether a level is that of the darkest twentieth of the places, or near: where no light is, no texture is.
 
     Then all calm patches tell the noise, and each neighbour's covariance is half as uncertain: of cells before a dark

@@ -134,6 +134,12 @@ def split_shot_noise(pages, measured):
     values = checked_values(measured)
     if gain * (high - low) < GROWS * values.max():
         return values, (0.0, 0.0)
+    return in_the_dark(measured, gain, dark), (gain, float(dark))
+
+
+def in_the_dark(measured, gain, dark):
+    """Return the covariance of an Autocovariance in the dark, (size, size): without the photons at its level."""
+    values = checked_values(measured)
     neighbours = np.abs(values[square_rings(len(values)) > 0]).max()
     values[len(values) // 2, len(values) // 2] = max(values.max() - gain * max(measured.level - dark, 0), neighbours)
-    return values, (gain, float(dark))
+    return values
