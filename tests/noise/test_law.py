@@ -17,6 +17,7 @@ from instrument_noise import KINDS, instrument_noise
 from scipy import ndimage
 
 import n2vlib
+from n2vlib.noise import law as law_module
 from n2vlib.noise import noise_law, pattern
 from n2vlib.noise.law import checked_lines, checked_waves, draw_from_law, draw_patterns, without_patterns
 from n2vlib.noise.lines import line_covariance, line_offsets
@@ -214,6 +215,47 @@ def test_growth_with_the_signal_and_its_floor(small_camera):
     law = noise_law(photons)
     assert law.gain == pytest.approx(3, rel=0.15)
     assert noise_law(small_camera + white((256, 256))).gain == 0
+
+
+def cells_in_the_dark(kind, seed, side=256):
+    """Cells of 40 photons before a dark background: photons, read noise 2, and a kind at a deviation of 4.
+
+    Returns the image, and the covariance of its noise in the dark as far as it is not photons, (11, 11).
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    signal = np.full((side, side), 0.5)
+    for row, column, radius in zip(*rng.uniform(0, side, (2, 14)), rng.uniform(8, 16, 14)):
+        signal = np.maximum(signal, 40 * np.exp(-(((y - row) ** 2 + (x - column) ** 2) / radius**2)))
+    added, power = instrument_noise(kind, signal.shape, seed)
+    scale = 4 / added.std()
+    noisy = rng.poisson(signal) + rng.normal(0, 2, signal.shape) + scale * added
+    covariance = np.fft.fftshift(np.fft.ifft2(scale**2 * power).real / power.size)
+    middle = np.s_[side // 2 - 5 : side // 2 + 6]
+    return noisy, covariance[middle, middle] + np.pad([[4.0]], 5)
+
+
+@pytest.mark.parametrize("kind", ["sharpened", "interlaced"])
+def test_in_the_dark_all_calm_patches_tell_the_neighbours(kind):
+    """Of a tenth of the patches each covariance would scatter by 0.25 to 0.3, and lean to one side."""
+    wrong = []
+    for seed in range(6):
+        noisy, truth = cells_in_the_dark(kind, seed)
+        law = noise_law(noisy)
+        assert law.gain == pytest.approx(1, abs=0.25)
+        wrong.append(np.delete((law.covariance - truth).ravel(), 60))
+    wrong = np.array(wrong)
+    assert np.sqrt(np.square(wrong).mean()) < 0.2
+    assert np.abs(wrong.mean(axis=0)).max() < 0.35
+
+
+def test_what_is_dark_does_not_depend_on_units_or_gaps():
+    noisy, _ = cells_in_the_dark("sharpened", 0)
+    for scale, offset in ((1, 0), (1000, 0), (0.01, -5)):
+        page = scale * noisy[None] + offset
+        page[0, :20] = np.nan
+        assert law_module._is_dark(scale * 0.7 + offset, page)
+        assert not law_module._is_dark(scale * 20 + offset, page)
 
 
 def test_an_empty_page_says_nothing(small_camera):
