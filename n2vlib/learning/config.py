@@ -69,8 +69,7 @@ class N2VConfig:
         components: normal densities in a prediction (Bishop 1994): several can say "either dark or bright".
         noise_sigma: standard deviation for "gaussian" in intensity units, one or one a channel; None: estimated.
         noise_gain, noise_offset: for "poisson_gaussian" the variance is gain * signal + offset, one or one a channel;
-            of a camera with black level b and read noise r: offset = r**2 - gain * b. None: estimated, and both
-            measured again with the network half-way (see `losses`).
+            of a camera with black level b and read noise r: offset = r**2 - gain * b. None: estimated.
     Brightness
         per_image: normalise each image by its own mean and spread, not by those of all; None: if their spreads differ
             so greatly that the brightest ones would be all that counts (a flash, bleaching) and there is no covariance.

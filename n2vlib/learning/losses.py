@@ -17,10 +17,6 @@ from .similar_patches import RECORRUPTION
 
 VALIDATION_PATCHES = 32
 WEIGHT = 0.75  # 0: of 3 photons in 1000 pixels 4 dB were lost to plain Noise2Void; 1: a background of 0.05 was noisier
-AGAIN = 64  # batches in which the noise is measured with the network
-CLASSES, FEW = 8, 50  # of brightness, and of the calmest pixels in each that tell its noise
-MISFIT = 2  # mean square of deviations in units of chance, which is 1 if all is right
-KNOWN, TEXTURE = 0.1, 0.15  # parts of the noise: by how much a first estimate may be off, and what is left of an image
 DETAILS = 2  # pixels: what a Gaussian of this width does not smooth away
 
 
@@ -166,77 +162,26 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     stack = denoiser.stack_of(images)
     gaps = find_gaps(stack)
     stack = denoiser.without_patterns(stack, gaps)
-    sigmas = []
-    for mean, variance, noisy in _hidden_pixels(denoiser, stack, range(len(stack)), gaps, config, batches):
-        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
-        sigmas.append((noisy - mean)[calmest].square().mean().sqrt().item())
-    return tuple(sigmas)
-
-
-def _hidden_pixels(denoiser, stack, pages, gaps, config, batches):
-    """Predict the hidden pixels of some patches; return mean, variance, and the pixels themselves, (3, K) a channel."""
     generator = torch.Generator().manual_seed(config.seed)
-    seen = [[] for _ in denoiser.mean]
+    seen = [[] for _ in denoiser.mean]  # for each channel, pairs of expected variance and squared error
     levels = denoiser.levels(stack, gaps)
     for _ in range(batches):
-        patches, cut_from = crop_patches(stack, pages, config, generator, gaps=gaps)
-        centre, spread = (level[cut_from] for level in levels)
+        patches, pages = crop_patches(stack, range(len(stack)), config, generator, gaps=gaps)
+        mean, std = (level[pages] for level in levels)
         missing = np.isnan(patches)
-        patches = denoiser.normalise(fill_gaps(patches, missing), centre, spread)
+        patches = denoiser.normalise(fill_gaps(patches, missing), mean, std)
         masked, blind = mask_patches(patches, config, generator)
         mean, variance = mean_and_variance(denoiser.network(masked.to(denoiser.device)).cpu(), patches.shape[1])
-        centre, scale = (torch.from_numpy(values).float()[:, :, None, None] for values in (centre, spread**2))
-        found = scale.sqrt() * mean + centre, scale * variance, scale.sqrt() * patches + centre
+        scale = torch.from_numpy(std**2).float()[:, :, None, None]
+        variance, error = scale * variance, scale * (patches - mean) ** 2
         for c, hidden in enumerate((blind & torch.from_numpy(~missing)).unbind(1)):
-            seen[c].append(torch.stack([values[:, c][hidden] for values in found]))
-    return [torch.cat(pixels, dim=1) for pixels in seen]
-
-
-@torch.no_grad()
-def measured_again(run):
-    """Return gain and offset of each channel's noise (C numbers each), measured with the network half-way.
-
-    What `blind_sigma` does, for pixels of each brightness by themselves: the calmest that are hidden tell the noise
-    there. They are many more than the squares of `estimate_poisson_gaussian`, which took the gain of one image of cells
-    for 0.84 instead of 1; that cost 0.5 dB (robust.py choices).
-    """
-    pixels = _hidden_pixels(run.denoiser, *run.training, run.gaps, run.config, AGAIN)
-    each = [_line_again(*values.double().numpy(), *law) for values, law in zip(pixels, zip(*run.denoiser.noise))]
-    return [list(values) for values in zip(*each)]
-
-
-def _line_again(mean, variance, noisy, gain, offset):
-    """Return gain and offset of a line through the noise of the calmest pixels in classes of brightness.
-
-    Where there is texture (the network leaves much open, or is wrong by more than it says), only what was known before
-    counts, elsewhere both, as far as chance allows. What was known stays if it fits.
-    """
-    if len(mean) < FEW:
-        return gain, offset
-    error = (noisy - mean) ** 2
-    noise = np.maximum(gain * mean + offset, 1e-9 * error.mean())
-    shares, span = np.linspace(0, 1, CLASSES), np.quantile(mean, 0.999) - mean.min()
-    edges = np.append(np.quantile(mean, shares), mean.min() + shares * span)  # as in `variance_by_signal`
-    each, points, misfits = np.searchsorted(np.sort(edges), mean), [], []
-    for part in (np.flatnonzero(each == k) for k in np.unique(each)):
-        calm = part[np.argsort(variance[part] / noise[part])[: len(part) // 10]]
-        if len(calm) < FEW:
-            continue
-        level = noisy[calm].mean()  # not of the predictions, of which the lowest are too low
-        there = max(gain * level + offset, noise.min())
-        ratio, texture = error[calm] / there, variance[calm].mean() / there
-        scatter, certain = max(ratio.std(), 2**0.5) / len(calm) ** 0.5, 0.0  # of normal noise 2 ** 0.5, of counts more
-        if texture < TEXTURE and ratio.mean() < 1 + texture + 2 * scatter:
-            certain = scatter**-2
-            misfits.append(certain * (ratio.mean() - 1) ** 2)
-        changed = np.average([1, ratio.mean()], weights=[KNOWN**-2, certain])
-        points.append((level, there * changed, (KNOWN**-2 + certain) ** 0.5))
-    if len(misfits) < 2 or np.mean(misfits) < MISFIT:
-        return gain, offset
-    level, there, weight = np.transpose(points)
-    sides = np.stack([level, np.ones_like(level)], axis=1) * (weight / there)[:, None]
-    again, beneath = np.linalg.lstsq(sides, weight)[0].tolist()
-    return (again, beneath) if again >= 0 and again * mean.min() + beneath > 0 else (gain, offset)
+            seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
+    sigmas = []
+    for pairs in seen:
+        variance, error = torch.cat(pairs, dim=1)
+        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
+        sigmas.append(error[calmest].mean().sqrt().item())
+    return tuple(sigmas)
 
 
 def own_influence(network, patches, pixels):

@@ -121,7 +121,6 @@ def restore_checkpoint(run):
         run.masks.set_state(state["masks"])
         run.step, run.seconds = int(state["step"]), float(state["seconds"])
         run.history.update({name: list(content["history"][name]) for name in run.history})
-        run.set_noise(content["noise"])
     except Exception as error:  # each part has its own kind of failure
         raise ValueError(
             f"{path} is a checkpoint of n2vlib, but parts are missing or do not fit: resume from another copy, "

@@ -26,7 +26,7 @@ from .device import (
     process_number,
     quickest_threads,
 )
-from .losses import blind_loss, measure_leak, measured_again, validation_loss
+from .losses import blind_loss, measure_leak, validation_loss
 from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
 from .network import build_network
@@ -43,7 +43,6 @@ from .patches import (
     split_images,
 )
 
-HALF_WAY = 0.5  # of a training: when the noise of photons is measured once more
 GREATLY = 5  # times as wide as that of a quarter of the images is the brightest one's spread
 FEW_SPREAD = 5  # times the width of the middle two thirds of all values: a spread that few pixels make
 
@@ -246,13 +245,6 @@ class Run:
         self.step, self.seconds, self.clock, self.levels = 0, 0.0, time.perf_counter(), {}
         history = {name: [] for name in ("steps", "loss", "validation_loss", "learning_rate", "seconds")}
         self.denoiser = Denoiser(self.average or self.network, config, mean, std, noise, history)
-        self.set_noise(noise)
-        told = config.noise_gain is not None or config.noise_offset is not None
-        self.may_measure_again = config.noise_model == "poisson_gaussian" and not told
-
-    def set_noise(self, noise):
-        """Take gain and offset of the noise, intensity units, or None, for all that follows."""
-        self.denoiser.noise = noise
         self.normal_noise = self.denoiser.normal_noise() if noise else None
 
     @property
@@ -327,12 +319,9 @@ def _train_epoch(run, callbacks):
     losses, stopped = [], False
     try:
         while len(losses) < run.config.steps_per_epoch and not (stopped or run.finished()):
-            before = run.fraction()
             losses.append(_train_step(run))
             run.step += 1
             run.tick()
-            if before < HALF_WAY <= run.fraction() and run.may_measure_again:
-                run.set_noise(measured_again(run))
             progress = Progress(run.step, run.fraction(), run.seconds, losses[-1], run.denoiser)
             stopped = mean_of_processes(any([callback(progress) is True for callback in callbacks])) > 0
     except KeyboardInterrupt:
