@@ -152,11 +152,13 @@ def _neighbours(pages, still, usable, size, patch, share):
         measured = noise_autocovariance(still, size, patch, share, valid=valid)
     if measured.values[size // 2, size // 2] < np.abs(measured.values).max():
         raise ValueError("hardly any noise: what is left where the image is flat is its own structure")
-    surer = noise_autocovariance(still, size, patch, share, valid=valid, wider=True)
-    scale = surer.values[size // 2, size // 2] / measured.values.max()
+    wider = noise_autocovariance(still, size, patch, share, valid=valid, wider=True)
+    centre = wider.values[size // 2, size // 2]
+    scale = centre / measured.values.max()
     if not 1 / MUCH_MORE < scale < MUCH_MORE:  # there is texture in it
         return measured, measured, measured, clipped
-    return measured, measured._replace(values=scale * measured.values), surer, clipped
+    surer = measured._replace(values=scale * measured.values)
+    return measured, surer, wider if centre == np.abs(wider.values).max() else surer, clipped
 
 
 def _dark_and_photons(pages, surer, wider):
