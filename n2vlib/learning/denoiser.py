@@ -300,7 +300,7 @@ class Denoiser:
         return clean
 
     def _tile_sides(self, height, width, halo, multiple):
-        """Return the rows and columns of a tile, without halo; a whole page if that fits in ACTIVATION_BYTES."""
+        """Return rows and columns of a tile, without halo: within ACTIVATION_BYTES, of larger pages within ENOUGH."""
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
         if height * width > most and self.device.type == "cpu":

@@ -333,8 +333,8 @@ def _overlaid(patches, noise, variance, generator):
     Both noises keep their covariance, and a network that never sees the same picture twice cannot learn one image
     by heart, noise included: of one photograph more training made the result worse (see benchmarks/README.md).
     All angles, so weights of either sign: cells before a dark background were learned by heart while one patch had a
-    weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB, now 32.2). Short trainings pay for
-    it: 0.1 to 0.4 dB in 200 to 400 steps.
+    weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB instead of 32.2). Short trainings
+    pay for it: 0.1 to 0.4 dB in 200 to 400 steps.
     """
     angle = 2 * math.pi * torch.rand(len(patches), 1, 1, 1, generator=generator, device=patches.device)
     one, other = angle.cos(), angle.sin()

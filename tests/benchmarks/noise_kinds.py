@@ -29,11 +29,16 @@ GOALS = {
 PHOTONS, READ, STRUCTURED = 40, 2, 4  # of fluorescence: the clean image's brightest, and deviations of what is added
 
 
+def is_photograph(name):
+    """Return whether an image is one of scikit-image's; all others are fluorescence."""
+    return hasattr(skimage.data, name)
+
+
 def clean_image(name, side):
     """Return a photograph, or a fluorescence image scaled to PHOTONS."""
     if name == "camera" and side == 256:
         return skimage.data.camera().astype(np.float64).reshape(256, 2, 256, 2).mean(axis=(1, 3))
-    if hasattr(skimage.data, name):
+    if is_photograph(name):
         image = getattr(skimage.data, name)()
         image = (image[..., :3].mean(axis=-1) if image.ndim == 3 else image).astype(np.float64)
     else:
@@ -53,7 +58,7 @@ def make(name, side, kind, seed):
         power = (100 + 400 * np.abs(np.fft.fft2(kernel / np.sqrt((kernel**2).sum()), clean.shape)) ** 2) * clean.size
     else:
         noise, power = instrument_noise(kind, clean.shape, seed)
-    if hasattr(skimage.data, name):
+    if is_photograph(name):
         return clean, clean + noise, power, 255
     scale = STRUCTURED / noise.std()
     rng = np.random.default_rng(seed)
@@ -136,7 +141,7 @@ def run(arguments):
             case |= found
             path.write_text(json.dumps(case))
             say(f"{path.stem}: {seconds:.0f} s, out {case['out']:.2f} dB by {case['handed out']}, {case['report']}")
-        if "structN2V" not in case and not hasattr(skimage.data, name):
+        if "structN2V" not in case and not is_photograph(name):
             case |= measure_structn2v(name, side, kind, arguments)
             path.write_text(json.dumps(case))
         if "BM3D" not in case and not arguments.no_peers:
