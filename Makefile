@@ -17,10 +17,12 @@ lab: setup  ## open JupyterLab with notebook 01
 	$(PY) -m jupyterlab notebooks/01_single_image_demo.ipynb
 
 # In smoke mode each notebook takes seconds: the same cells and assertions as in quick mode, shorter trainings.
+# Two at a time, one thread each: a file stays together, so that a notebook has one kernel.
 test: setup  ## run the tests, the notebooks among them (about a quarter of an hour)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-smoke} $(PY) -m pytest
+	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-smoke} OMP_NUM_THREADS=1 \
+	  $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-notebooks: setup  ## run the notebooks in quick mode, as students do (13 minutes)
 	N2VLIB_DOWNLOAD=$${N2VLIB_DOWNLOAD:-0} N2VLIB_MODE=$${N2VLIB_MODE:-quick} $(PY) -m pytest notebooks
