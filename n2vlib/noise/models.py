@@ -15,7 +15,8 @@ from .validity import clipped_values
 SQUARE = 7  # pixels a side whose second differences tell one variance, for the Poisson-Gaussian fit
 CLASSES, SMALLEST_CLASS = 32, 10  # of signal, and squares in each
 ABOVE = 0.4  # what a class above the line counts, against 0.6 below
-FURTHER = 4  # times as large is a structure's mean square difference at twice the distance; the noise's is the same
+DISTANCES = (1, 2, 3)  # pixels, between the neighbours whose difference is taken
+POWERS = np.arange(2, 8.1, 0.1)  # of distance, with which a structure's mean square difference may grow; noise's stays
 MOST = 0.5  # of a class's variance may be structure
 SMALLEST_PAGE = 8  # pixels
 SMALLEST_VARIANCE = 1e-8  # of a prediction, normalised: keeps the likelihood finite, and is below any noise
@@ -85,11 +86,11 @@ def sigma_in_squares(page):
     """
     if min(page.shape) < SMALLEST_PAGE:
         return wavelet_sigma(page)
-    signal, square, further = noise_in_squares(page.astype(np.float64))
-    noisy = square > 1e-12 * np.nanvar(signal)  # rounding is no noise
+    signal, *squares = noise_in_squares(page.astype(np.float64))
+    noisy = squares[0] > 1e-12 * np.nanvar(signal)  # rounding is no noise
     if not noisy.any():
         return wavelet_sigma(page)
-    level, variance, count = variance_by_signal(signal[noisy], square[noisy], further[noisy])
+    level, variance, count = variance_by_signal(signal[noisy], np.stack(squares)[:, noisy])
     return variance_line(level, variance, count, lowest=level.min(), growing=False)[1] ** 0.5
 
 
@@ -136,7 +137,8 @@ def estimate_poisson_gaussian(pages, white=True):
         )
     darkest, brightest = float(np.nanmin(pages)), float(np.nanmax(pages))
     scale = brightest - darkest or 1.0
-    signal, square, further = np.stack([noise_in_squares((page - darkest) / scale) for page in pages.astype(float)], 1)
+    signal, *squares = np.stack([noise_in_squares((page - darkest) / scale) for page in pages.astype(float)], 1)
+    square = squares[0]
     if np.isnan(square).all():
         raise ValueError("no noise found in the image: no square of 9 pixels a side is without gaps")
     noisy = square > 1e-12 * np.nanvar(signal)  # rounding is no noise
@@ -147,50 +149,66 @@ def estimate_poisson_gaussian(pages, white=True):
     # Squares across the edge of a border hold a step; where these were most, constants are not a border but darkness.
     inside = noisy & ~ndi.maximum_filter(~noisy, (1, SQUARE + 2, SQUARE + 2))
     noisy = inside if inside.sum() >= noisy.sum() / 4 else noisy
-    classes = variance_by_signal(signal[noisy], square[noisy], (further if white else square)[noisy])
+    squares = np.stack([each[noisy] for each in (squares if white else [square] * 3)])
+    classes = variance_by_signal(signal[noisy], squares)
     lowest = signal[noisy].min() - classes[1].min() ** 0.5 / SQUARE  # at the edges there may be darker squares
     gain, offset = variance_line(*classes, max(lowest, 1e-9))
     return gain * scale, offset * scale**2 - gain * scale * darkest
 
 
 def noise_in_squares(page):
-    """Return signal, and mean square differences of next and second neighbours, in a page's squares, (3, K, L).
+    """Return signal, and mean square differences of neighbours at each of DISTANCES, in squares of a page, (4, K, L).
 
-    page: (Y, X). Of white noise either mean square is the variance. Every other square is taken.
+    page: (Y, X). Of white noise each mean square is the variance. Every other square is taken.
     """
     difference = np.outer([1, -2, 1], [1, -2, 1]) / 6  # no answer to a slope; white noise keeps its variance
-    twice = np.zeros((5, 5))
-    twice[::2, ::2] = difference
     ones = np.ones(min(SQUARE, min(page.shape) - 2))  # not uniform_filter: its running sums do not come back to 0
     inside = np.s_[len(ones) // 2 + 1 : -1 - (len(ones) - 1) // 2 : 2]
-    found = []
-    squares = ndi.correlate(page, difference) ** 2, ndi.correlate(page, twice) ** 2
-    for values in (ndi.correlate(page, difference**2), *squares):
+    found = [ndi.correlate(page, difference**2)]
+    for distance in DISTANCES:
+        apart = np.zeros((2 * distance + 1,) * 2)
+        apart[::distance, ::distance] = difference
+        found.append(ndi.correlate(page, apart) ** 2)
+    for n, values in enumerate(found):
         sums = ndi.correlate1d(ndi.correlate1d(values, ones, axis=0), ones, axis=1)
-        found.append(sums[inside, inside] / len(ones) ** 2)
-    signal, square, further = found
-    return np.stack([signal, square, np.where(further > 0, further, square)])  # beside a gap: nothing is known
+        found[n] = sums[inside, inside] / len(ones) ** 2
+    signal, near, *further = found
+    return np.stack([signal, near, *(np.where(far > 0, far, near) for far in further)])  # near a gap: nothing is known
 
 
-def variance_by_signal(signal, square, further):
+def variance_by_signal(signal, squares):
     """Sort squares into classes of signal; return each class's mean signal, variance, and number of squares.
 
-    signal, square, further: as from `noise_in_squares`, (K,) each.
+    signal, (K,), squares, (3, K): as from `noise_in_squares`.
     Classes of equal number tell the variance of a large dark background, those of equal width of a few bright cells.
     Structure only adds to a mean square, so the lower half of a class decides: its logarithms are
     nearly normal (Jensen & Solomon 1972, for squares of second differences), hence exp(middle + spread**2 / 2).
-    What structure adds all the same grows with distance, the noise does not: FURTHER says how much of the difference
-    of the two mean squares is to be taken off (as a variogram's nugget is found, Matheron 1963).
     """
     order = np.argsort(signal)
-    signal, logarithms = signal[order], np.log([square[order], further[order]])
+    signal, logarithms = signal[order], np.log(squares[:, order])
     edges = np.append(np.linspace(*signal[[0, -1]], CLASSES + 1), np.quantile(signal, np.linspace(0, 1, CLASSES // 2)))
     parts = np.split(np.arange(len(signal)), np.searchsorted(signal, np.sort(edges)))
     parts = [part for part in parts if len(part) >= SMALLEST_CLASS] or [order]  # few squares: all in one class
     lower, middle = np.array([np.quantile(logarithms[:, part], (0.16, 0.5), axis=1) for part in parts]).swapaxes(0, 1)
-    near, far = np.exp(middle + (middle - lower) ** 2 / 2).T  # 0.16: 1 sigma below
     level, count = np.array([(np.mean(signal[part]), len(part)) for part in parts]).T
-    return level, near - np.minimum((far - near) / (FURTHER - 1), MOST * near), count
+    each = np.exp(middle + (middle - lower) ** 2 / 2).T  # 0.16: 1 sigma below
+    return level, without_structure(*each, np.sqrt(count)), count
+
+
+def without_structure(near, far, farther, weight):
+    """Return the variance of the noise in classes (K,), from mean square differences at three distances, (K,) each.
+
+    What structure adds to them grows with distance, the noise does not, as in a variogram, whose value at distance 0 is
+    the noise (the nugget, Matheron 1963). Structure is taken to grow with a power of distance, which is read off the
+    second step, from far to farther, of all classes together; the first step then tells how much of it is in `near`.
+
+    >>> without_structure(*(np.array([9 + h**2.0]) for h in DISTANCES), weight=1)
+    array([9.])
+    """
+    first, second = ((step * weight / near).sum() for step in (far - near, farther - far))
+    ratios = (3**POWERS - 2**POWERS) / (2**POWERS - 1)  # of the second step to the first
+    power = np.interp(second / first, ratios, POWERS) if first > 0 else POWERS[0]
+    return near - np.minimum((far - near) / (2**power - 1), MOST * near)
 
 
 def variance_line(level, variance, count, lowest, growing=True):
