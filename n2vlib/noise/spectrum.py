@@ -11,8 +11,9 @@ from .models import estimate_poisson_gaussian
 
 NEAR = 5  # side of the square whose mean tells a pixel's signal, in pixels
 LEAST_PIXELS = 64 * 64  # of all pages: fewer do not tell whether it grows
-WHITE = 0.12  # of the variance: neighbours share less (by chance up to 0.07; correlated noise of any kind from 0.19 on)
 GROWS = 0.4  # from this share of the noise's variance on, between dark and bright, it is taken to grow with the signal
+SURELY = 3  # from this share on there is no doubt: structure makes up half of what is seen at most
+WHITE = 0.12  # of the variance: neighbours share less (by chance up to 0.07; correlated noise of any kind from 0.19 on)
 
 
 def noise_spectrum(autocovariance, shape):
@@ -125,16 +126,17 @@ def split_shot_noise(pages, measured):
     """
     if pages.size < LEAST_PIXELS:
         return checked_values(measured), (0.0, 0.0)
-    values = checked_values(measured)
-    white = np.abs(values[square_rings(len(values)) > 0]).max() < WHITE * values.max()
-    try:
-        gain, _ = estimate_poisson_gaussian(pages, white)
-    except ValueError:  # noise in a few pixels, none in most
-        gain = 0.0
-    missing = np.isnan(pages)
+    values, missing = checked_values(measured), np.isnan(pages)
     signal = scipy.ndimage.uniform_filter(fill_gaps(pages, missing).astype(np.float64), (0, NEAR, NEAR))[~missing]
     dark, low, high = np.quantile(signal, (0.001, 0.05, 0.95))
-    if gain * (high - low) < GROWS * values.max():
+    white = np.abs(values[square_rings(len(values)) > 0]).max() < WHITE * values.max()
+    try:
+        gain = sure = estimate_poisson_gaussian(pages)[0]
+        if white and GROWS < gain * (high - low) / values.max() < SURELY:
+            sure, _ = estimate_poisson_gaussian(pages, strict=True)
+    except ValueError:  # noise in a few pixels, none in most
+        gain = sure = 0.0
+    if min(gain, sure) * (high - low) < GROWS * values.max():
         return values, (0.0, 0.0)
     return in_the_dark(measured, gain, dark), (gain, float(dark))
 
