@@ -159,7 +159,7 @@ def test_texture_that_is_stronger_where_it_is_bright_does_not_pass_for_photons()
 
 
 def test_noise_that_neighbours_share_is_no_structure():
-    # Smooth noise differs more at a larger distance, as structure does; it must not raise a doubt that photons are there.
+    # Smooth noise differs more at a larger distance, as structure does: no reason to doubt that photons are there.
     rng, signal = np.random.default_rng(0), np.tile(np.linspace(10, 200, 256), (256, 1))
     smooth = scipy.ndimage.gaussian_filter(15 * rng.normal(size=signal.shape), 1) * 2 * np.sqrt(np.pi)  # still 15
     law = n2vlib.noise_report(rng.poisson(signal) + smooth).law
