@@ -704,7 +704,8 @@ def test_each_channel_is_denoised_in_its_own_units(camera):
     clean = np.stack([camera[:128, :128], 5 * camera[128:, 128:] + 1000])
     noise = np.random.default_rng(0).normal(0, 1, clean.shape) * np.array([25, 125])[:, None, None]
     noisy = (clean + noise)[None]
-    config = N2VConfig(max_steps=100, patch_size=48, device="cpu", noise_model="gaussian", average_weights=0)
+    # After 100 steps 0.80 of the noise is left in the second channel, told its true sigma or not; after 150 less.
+    config = N2VConfig(max_steps=150, patch_size=48, device="cpu", noise_model="gaussian", average_weights=0)
     error = train(noisy, config).predict(noisy)[0] - clean
     assert (error.std(axis=(1, 2)) < 0.8 * noise.std(axis=(1, 2))).all()
     assert (abs(error.mean(axis=(1, 2))) < 0.2 * noise.std(axis=(1, 2))).all()
