@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 import scipy.ndimage
-import scipy.signal
-import scipy.stats
+import scipy.special
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..images.arrays import check_values, to_stack
@@ -301,7 +300,7 @@ def _lost_by_selection(values, cut, patch):
     where in that distribution the cut was, and so how far the mean of those taken is off.
     """
     found = _mean_of_calmest(values, cut, patch)
-    shape = scipy.signal.fftconvolve(values, values, mode="same")  # what goes along with the variance, to first order
+    shape = scipy.ndimage.convolve(values, values, mode="constant")  # what goes along with the variance, to first order
     return (1 / found - 1) * values.max() * shape / shape.max()
 
 
@@ -313,7 +312,8 @@ def _scatter(values, patch):
 def _mean_of_calmest(values, cut, patch):
     """Return the mean variance of the patches taken as part of that of all with the same noise."""
     scatter, deviations = _scatter(values, patch), np.linspace(-2.5, 3, 100)
-    mean = 1 - scatter * scipy.stats.norm.pdf(deviations) / scipy.stats.norm.cdf(deviations)
+    density = np.exp(-(deviations**2) / 2) / np.sqrt(2 * np.pi)
+    mean = 1 - scatter * density / scipy.special.ndtr(deviations)
     return mean[np.abs((1 + scatter * deviations) / mean - cut).argmin()]
 
 

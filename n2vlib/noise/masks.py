@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.ndimage
-import scipy.stats
+import scipy.special
 from skimage.segmentation import flood
 
 from .covariance import Autocovariance, checked_values, square_rings
@@ -37,7 +37,7 @@ def structural_mask(autocovariance, threshold=0.15, max_true_pixels=None, smalle
     variance = values.max()
     if isinstance(autocovariance, Autocovariance):
         tests = neighbours.sum() // 2  # opposite neighbours have the same covariance
-        limit = np.maximum(limit, scipy.stats.norm.isf(FALSE_ALARMS / tests) * autocovariance.error)
+        limit = np.maximum(limit, -scipy.special.ndtri(FALSE_ALARMS / tests) * autocovariance.error)
         # Texture is never removed neatly: what is left of much of it must not pass for structured noise.
         variance *= max(1, 0.5 / max(1 - autocovariance.texture, 0.01))
     found = neighbours & (values >= limit) & (strongest >= smallest * variance)

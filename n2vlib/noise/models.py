@@ -6,7 +6,7 @@ All models say: variance of the noise = gain * signal + offset. Gaussian noise h
 import numpy as np
 import pywt
 import scipy.ndimage as ndi
-import scipy.stats
+import scipy.special
 import torch.nn.functional as F
 
 from ..images.arrays import as_array
@@ -106,7 +106,7 @@ def wavelet_sigma(page):
     """
     details = pywt.dwtn(page.astype(np.float64), "db2")["dd"]
     details = details[np.isfinite(details) & (details != 0)]
-    return float(np.median(np.abs(details)) / scipy.stats.norm.ppf(0.75)) if details.size else 0.0
+    return float(np.median(np.abs(details)) / scipy.special.ndtri(0.75)) if details.size else 0.0
 
 
 def estimate_poisson_gaussian(pages, strict=False):
@@ -247,6 +247,18 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     12.0
     """
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)
+
+
+def signal_variances(mean, std, gain, offset):
+    """Return how much of each channel's variance is not the noise's, 1 being all of it (below 0: too much noise).
+
+    mean, std: of the channels' pixels. gain, offset: of their noise; C numbers each, intensity units (squared).
+
+    >>> signal_variances([100], [20], [2.0], [100.0]).tolist()
+    [0.25]
+    """
+    mean, std, gain, offset = (np.asarray(values, np.float64) for values in (mean, std, gain, offset))
+    return 1 - (gain * mean + offset) / std**2
 
 
 def densities(output, channels):

@@ -3,14 +3,17 @@
 import argparse
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import skimage.data
-from support import header, number, parsed, table
+from support import find_data, header, number, parsed, table
 
 import n2vlib
+from n2vlib.learning.losses import recorrupted_error
 
 MODELS = {"plain": None, "gaussian": "gaussian", "photons": "poisson_gaussian"}
+SEEDS = 6  # of the noise drawn to compare models
 
 
 def photograph():
@@ -150,16 +153,58 @@ def print_choices(arguments):
     table(rows)
 
 
+def real_files():
+    """Yield name and pages (N, C, Y, X), the middle of eight at most, of each file in the folder of real data."""
+    for path in sorted((Path(os.environ["N2VLIB_DATA"]) / "real").glob("*.tif")):
+        stack = n2vlib.read_stack(path)[0]
+        top, left = (max(0, length - 384) // 2 for length in stack.shape[2:])
+        yield path.stem, np.array(stack[:: -(-len(stack) // 8), :, top : top + 384, left : left + 384])
+
+
+def errors_without_truth(pages, report, arguments):
+    """Return each model's recorrupted errors of pages (N, Y, X) and its squared uncertainty, in % of the noise."""
+    law, errors, unsure = report.law, {}, 0
+    shot = [(law.gain, law.dark)] if law.gain > 0 else None
+    known = dict(covariance=law.covariance.tolist(), shot=shot, lines=[law.lines], waves=[law.frequencies])
+    percent = 100 / (law.covariance.max() + law.gain * (pages.mean() - law.dark))
+    for name, model in MODELS.items():
+        denoiser = measure(pages, model, arguments)[1]
+        found = [recorrupted_error(denoiser, pages, **known, draws=2, seed=seed) for seed in range(SEEDS)]
+        errors[name] = percent * np.array(found)
+        if model:
+            unsure = percent * np.nanmean(denoiser.uncertainty(pages) ** 2)
+    return errors, unsure
+
+
+def print_real(arguments):
+    """Print what "auto" chooses for real files, which have no truth, and each model's recorrupted error."""
+    find_data()
+    header(f"{arguments.steps} steps; recorrupted error in percent of the noise's variance", arguments)
+    rows = []
+    for name, stack in real_files():
+        chosen = measure(stack, "auto", argparse.Namespace(**vars(arguments) | dict(steps=1)))[1].config.noise_model
+        auto = next(key for key, value in MODELS.items() if value == chosen)
+        for c, pages in enumerate(stack.swapaxes(0, 1)):
+            report = n2vlib.noise_report(pages)
+            errors, unsure = errors_without_truth(pages, report, arguments)
+            best = min(errors, key=lambda model: errors[model].mean())
+            behind = errors[auto] - errors[best]  # with the same noise drawn
+            row = {"file": name, "channel": c} | {key: number(errors[key].mean()) for key in MODELS}
+            row |= dict(auto=auto, behind=f"{behind.mean():.2f} +- {behind.std(ddof=1) / SEEDS**0.5:.2f}")
+            rows.append(row | {"0.1 dB": number(unsure * (10**0.01 - 1)), "law": "decided" * report.decided})
+    table(rows)
+
+
 def main():
     """Print the table that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=("troubles", "choices"))
+    parser.add_argument("command", choices=("troubles", "choices", "real"))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--cases", nargs="+", help="of `choices`: only these images")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     arguments = parsed(parser)
-    dict(troubles=print_troubles, choices=print_choices)[arguments.command](arguments)
+    dict(troubles=print_troubles, choices=print_choices, real=print_real)[arguments.command](arguments)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -55,6 +57,14 @@ def test_the_lock_pins_each_declared_dependency_once_and_in_range(python, system
         versions = pins(requirement.name, environment)
         assert len(versions) == 1 and versions[0].startswith("=="), (requirement.name, versions)
         assert requirement.specifier.contains(versions[0].removeprefix("==")), requirement
+
+
+def test_an_import_leaves_large_packages_out():
+    # 45 MB, and a third of the time that n2vlib's own imports take: scipy.special has the same functions.
+    command = [sys.executable, "-c", "import sys, n2vlib; print(*sys.modules)"]
+    loaded = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "n2vlib.noise.law" in loaded
+    assert not {"scipy.stats", "scipy.signal", "skimage.restoration"} & set(loaded)
 
 
 def test_everything_installs_from_the_lock():
