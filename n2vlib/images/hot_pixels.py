@@ -97,7 +97,10 @@ def _spread(ring):
 
 
 def _candidates(page, step):
-    """Return where a page differs from all four pixels FAR away, in one direction, by more than a step."""
+    """Return where a page differs from three of the four pixels FAR away, in one direction, by more than a step.
+
+    From three, not all: two broken pixels just as far apart would hide each other.
+    """
     height, width = page.shape
     rows, columns = [], []
     for top in range(0, height, STRIP):
@@ -105,11 +108,11 @@ def _candidates(page, step):
         beside = np.pad(page[near].astype(np.float32), ((0, 0), (FAR, FAR)), mode="reflect")
         above, below, middle = beside[: -2 * FAR, FAR:-FAR], beside[2 * FAR :, FAR:-FAR], beside[FAR:-FAR]
         here, far = middle[:, FAR:-FAR], (above, below, middle[:, :width], middle[:, 2 * FAR :])
-        brighter = here - np.maximum(above, below) > step
-        darker = np.minimum(above, below) - here > step
+        brighter = here - np.minimum(above, below) > step
+        darker = np.maximum(above, below) - here > step
         where = np.nonzero(brighter | darker)
-        pixel, others = here[where], np.stack([one[where] for one in far])
-        certain = (pixel - others.max(axis=0) > step) | (others.min(axis=0) - pixel > step)
+        pixel, others = here[where], np.sort([one[where] for one in far], axis=0)
+        certain = (pixel - others[2] > step) | (others[1] - pixel > step)
         rows.append(where[0][certain] + top)
         columns.append(where[1][certain])
     return np.concatenate(rows), np.concatenate(columns)

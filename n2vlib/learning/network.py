@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-UNTOLD = 0.3  # of a signal's variance, about what the neighbours of a pixel leave open in photographs
 LEAST = 0.03  # of an image's variance is signal, even if the noise seems to be all of it
 
 
@@ -116,24 +115,25 @@ def set_apart(network, components, spread=1.0):
 
 
 def begin_with_variance(network, components, variances):
-    """Let a network with noise model begin with the variance that the neighbours probably leave open.
+    """Let a network with noise model begin with no more variance than the signal has.
 
-    A network must learn it beside the mean, and takes the longer the further away it begins: of a signal that is weak
-    beside its noise (2 photons) it has too high a variance for a thousand steps, and so leaves noise in the result.
+    By itself it begins with about 0.7 of the image's. Where the signal is weak beside its noise (2 photons), that is so
+    much that it learns little else at first. (To begin still lower, where it will end, is no help: a small variance
+    hardly moves, and stays too high.)
 
     variances: of the signal of each channel, normalised.
 
     >>> from n2vlib.learning import N2VConfig
     >>> network = build_network(N2VConfig(noise_model="gaussian"), channels=1)
-    >>> begin_with_variance(network, components=1, variances=[0.5])
+    >>> begin_with_variance(network, components=1, variances=[0.1])
     >>> round(F.softplus(network.networks[0].last.bias[1]).item(), 3)
-    0.15
+    0.1
     """
-    raw = (UNTOLD * torch.as_tensor(variances, dtype=torch.float32).clamp(LEAST, 1)).expm1().log()  # softplus backwards
+    raw = torch.as_tensor(variances, dtype=torch.float32).clamp(LEAST, 1).expm1().log()  # softplus backwards
     parts = [part for part in network.modules() if isinstance(part, UNet)]
     for part, values in zip(parts, raw.split(len(raw) // len(parts))):
-        each = part.last.bias.data.unflatten(0, (len(values), 3 * components - 1))
-        each[:, components : 2 * components] = values[:, None]
+        each = part.last.bias.data.unflatten(0, (len(values), 3 * components - 1))[:, components : 2 * components]
+        each[values < 0] = values[values < 0, None]
 
 
 def two_convolutions(before, after):
