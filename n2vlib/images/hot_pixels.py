@@ -54,11 +54,10 @@ def _broken_beside(page, least):
     near = np.arange(-FAR - 1, FAR + 2)
     down, across = (_reflected(at[:, None] + near, n) for at, n in zip((rows, columns), page.shape))
     clusters = _clusters(page[down[:, :, None], across[:, None, :]].astype(np.float32), least)
-    for row, column, cluster in zip(rows, columns, clusters):
-        y, x = np.nonzero(cluster)
-        y, x = y + row + near[0], x + column + near[0]
-        inside = (y >= 0) & (x >= 0) & (y < page.shape[0]) & (x < page.shape[1])
-        broken[y[inside], x[inside]] = True
+    which, y, x = np.nonzero(clusters)
+    y, x = y + rows[which] + near[0], x + columns[which] + near[0]
+    inside = (y >= 0) & (x >= 0) & (y < page.shape[0]) & (x < page.shape[1])
+    broken[y[inside], x[inside]] = True
     return broken
 
 
@@ -111,8 +110,8 @@ def _candidates(page, step):
         brighter = here - np.minimum(above, below) > step
         darker = np.maximum(above, below) - here > step
         where = np.nonzero(brighter | darker)
-        pixel, others = here[where], np.sort([one[where] for one in far], axis=0)
-        certain = (pixel - others[2] > step) | (others[1] - pixel > step)
+        differences = here[where] - np.stack([one[where] for one in far])
+        certain = ((differences > step).sum(axis=0) > 2) | ((differences < -step).sum(axis=0) > 2)
         rows.append(where[0][certain] + top)
         columns.append(where[1][certain])
     return np.concatenate(rows), np.concatenate(columns)

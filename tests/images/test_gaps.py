@@ -138,6 +138,15 @@ def test_small_clusters_are_found_whole(cluster):
     assert np.argwhere(broken_pixels(page)).tolist() == sorted([30 + y, 30 + x] for y, x in cluster)
 
 
+@pytest.mark.parametrize("apart", [(0, 1), (0, 2), (0, 3), (3, 0), (3, 3), (0, 4), (0, 6)])
+@pytest.mark.parametrize("height", [4000, -4000])
+def test_two_broken_pixels_do_not_hide_each_other(apart, height):
+    noisy = np.random.default_rng(0).normal(100, 10, (64, 80))
+    expected = np.zeros(noisy.shape, bool)
+    expected[20, 30] = expected[20 + apart[0], 30 + apart[1]] = True
+    assert np.array_equal(broken_pixels(noisy + height * expected), expected)
+
+
 @given(st.integers(0, 10**6), st.floats(0.6, 3.0), st.floats(20, 2000))
 def test_the_image_of_a_point_is_not_broken(seed, width, height):
     """A blurred point, its width (sigma) from 0.6 pixels on, at any place within a pixel."""
