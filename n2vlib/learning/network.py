@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-LEAST = 0.03  # of an image's variance is signal, even if the noise seems to be all of it
-
 
 class UNet(nn.Module):
     """Predict an image from an image (Ronneberger et al. 2015, as used by Krull et al. 2019).
@@ -112,28 +110,6 @@ def set_apart(network, components, spread=1.0):
         if isinstance(part, UNet):
             means = part.last.bias.data.unflatten(0, (-1, 3 * components - 1))[:, :components]
             means += torch.linspace(-spread, spread, components)
-
-
-def begin_with_variance(network, components, variances):
-    """Let a network with noise model begin with no more variance than the signal has.
-
-    By itself it begins with about 0.7 of the image's. Where the signal is weak beside its noise (2 photons), that is so
-    much that it learns little else at first. (To begin still lower, where it will end, is no help: a small variance
-    hardly moves, and stays too high.)
-
-    variances: of the signal of each channel, normalised.
-
-    >>> from n2vlib.learning import N2VConfig
-    >>> network = build_network(N2VConfig(noise_model="gaussian"), channels=1)
-    >>> begin_with_variance(network, components=1, variances=[0.1])
-    >>> round(F.softplus(network.networks[0].last.bias[1]).item(), 3)
-    0.1
-    """
-    raw = torch.as_tensor(variances, dtype=torch.float32).clamp(LEAST, 1).expm1().log()  # softplus backwards
-    parts = [part for part in network.modules() if isinstance(part, UNet)]
-    for part, values in zip(parts, raw.split(len(raw) // len(parts))):
-        each = part.last.bias.data.unflatten(0, (len(values), 3 * components - 1))[:, components : 2 * components]
-        each[values < 0] = values[values < 0, None]
 
 
 def two_convolutions(before, after):

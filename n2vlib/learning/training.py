@@ -14,7 +14,7 @@ from ..images.arrays import check_values, to_stack
 from ..images.gaps import MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.choice import choose_noise_model, looked_at
 from ..noise.law import without_patterns
-from ..noise.models import estimate_noise, signal_variances
+from ..noise.models import estimate_noise
 from .config import N2VConfig
 from .denoiser import Denoiser, copy_weights
 from .device import (
@@ -29,7 +29,7 @@ from .device import (
 from .losses import blind_loss, measure_leak, validation_loss
 from .masking import task_of
 from .model_files import restore_checkpoint, write_checkpoint, write_log
-from .network import begin_with_variance, build_network
+from .network import build_network
 from .optimizers import build_optimizers, cosine_schedule, update_average
 from .patches import (
     NO_GAPS,
@@ -207,15 +207,6 @@ def _without_empty(stack, gaps):
     return np.asarray(full)
 
 
-def _network_to_train(config, mean, std, noise, start):
-    network = build_network(config, len(mean))
-    if noise is not None:
-        begin_with_variance(network, config.components, signal_variances(mean, std, *noise))
-    if start is not None:
-        copy_weights(start, network)
-    return network
-
-
 class Run:
     """All that changes while a network trains, in one place, so that it can be saved and resumed."""
 
@@ -239,7 +230,9 @@ class Run:
         if noise is not None and not automatic:
             _warn_of_other_noise(some, config.noise_model)
         self.device = choose_device(config.device)
-        self.network = _network_to_train(config, mean, std, noise, start).to(self.device)
+        self.network = build_network(config, len(mean)).to(self.device)
+        if start is not None:
+            copy_weights(start, self.network)
         self.trained = all_processes(self.network)
         self.average = copy.deepcopy(self.network) if config.average_weights else None
         self.weights = list(self.network.parameters())

@@ -249,18 +249,6 @@ def posterior_mean(mean, variance, noisy, noise_variance):
     return (mean * noise_variance + noisy * variance) / (variance + noise_variance)
 
 
-def signal_variances(mean, std, gain, offset):
-    """Return how much of each channel's variance is not the noise's, 1 being all of it (below 0: too much noise).
-
-    mean, std: of the channels' pixels. gain, offset: of their noise; C numbers each, intensity units (squared).
-
-    >>> signal_variances([100], [20], [2.0], [100.0]).tolist()
-    [0.25]
-    """
-    mean, std, gain, offset = (np.asarray(values, np.float64) for values in (mean, std, gain, offset))
-    return 1 - (gain * mean + offset) / std**2
-
-
 def densities(output, channels):
     """Split the output of a network with noise model into the K normal densities of each pixel's signal (Bishop 1994).
 

@@ -9,16 +9,7 @@ from hypothesis import strategies as st
 from n2vlib import N2VConfig, draw_blind_pixels, mask_patches, replace_blind_pixels
 from n2vlib.learning.config import STRATEGIES
 from n2vlib.learning.losses import blind_loss
-from n2vlib.learning.network import (
-    LEAST,
-    UNet,
-    begin_with_variance,
-    blur_pool,
-    build_network,
-    pad_to_multiple,
-    receptive_radius,
-)
-from n2vlib.noise.models import densities
+from n2vlib.learning.network import UNet, blur_pool, build_network, pad_to_multiple, receptive_radius
 
 depths = st.integers(1, 3)
 
@@ -85,22 +76,6 @@ def test_weights_come_from_the_seed_and_leave_the_callers_random_numbers_alone()
     assert not all(torch.equal(first[name], other[name]) for name in first)
     one, two = (first[f"networks.{channel}.last.weight"] for channel in (0, 1))
     assert not torch.equal(one, two), "channels start from the same weights"
-
-
-@pytest.mark.parametrize("settings", [dict(), dict(independent_channels=False), dict(components=3)], ids=str)
-def test_each_channel_begins_with_no_more_variance_than_its_signal_has(settings):
-    network = build_network(N2VConfig(noise_model="gaussian", num_channels_init=4, **settings), channels=3)
-    for part in network.modules():
-        if isinstance(part, UNet):
-            torch.nn.init.zeros_(part.last.weight)  # so that the bias alone speaks
-    with torch.no_grad():
-        means, before, shares = densities(network(torch.zeros(1, 3, 8, 8)), 3)
-        begin_with_variance(network, settings.get("components", 1), [0.8, 0.1, -2.0])  # the last: all seems noise
-        same_means, variances, same_shares = densities(network(torch.zeros(1, 3, 8, 8)), 3)
-    assert torch.equal(means, same_means) and torch.equal(shares, same_shares)
-    assert torch.equal(variances[:, 0], before[:, 0])  # by itself it begins below 0.8
-    expected = torch.tensor([0.1, LEAST])[None, :, None, None, None]
-    torch.testing.assert_close(variances[:, 1:], expected.expand_as(before[:, 1:]))
 
 
 @pytest.mark.parametrize("n2v2", [False, True])
