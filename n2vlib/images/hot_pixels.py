@@ -107,9 +107,7 @@ def _candidates(page, step):
         beside = np.pad(page[near].astype(np.float32), ((0, 0), (FAR, FAR)), mode="reflect")
         above, below, middle = beside[: -2 * FAR, FAR:-FAR], beside[2 * FAR :, FAR:-FAR], beside[FAR:-FAR]
         here, far = middle[:, FAR:-FAR], (above, below, middle[:, :width], middle[:, 2 * FAR :])
-        brighter = here - np.minimum(above, below) > step
-        darker = np.maximum(above, below) - here > step
-        where = np.nonzero(brighter | darker)
+        where = np.nonzero(np.maximum(abs(here - above), abs(here - below)) > step)
         differences = here[where] - np.stack([one[where] for one in far])
         certain = ((differences > step).sum(axis=0) > 2) | ((differences < -step).sum(axis=0) > 2)
         rows.append(where[0][certain] + top)

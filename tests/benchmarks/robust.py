@@ -14,6 +14,7 @@ from n2vlib.learning.losses import recorrupted_error
 
 MODELS = {"plain": None, "gaussian": "gaussian", "photons": "poisson_gaussian"}
 SEEDS = 6  # of the noise drawn to compare models
+PAGES, SIDE = 8, 384  # of a real file, at most
 
 
 def photograph():
@@ -132,6 +133,12 @@ def choices():
     yield "cells", clean, noisy
 
 
+def automatic(image, arguments):
+    """Return which of MODELS noise_model="auto" takes for an image, by a training of one step."""
+    chosen = measure(image, "auto", argparse.Namespace(**vars(arguments) | dict(steps=1)))[1].config.noise_model
+    return next(name for name, model in MODELS.items() if model == chosen)
+
+
 def print_choices(arguments):
     """Print what noise_model="auto" chooses, and how far that is from the best of the three."""
     header(f"{arguments.steps} steps; PSNR in dB", arguments)
@@ -146,24 +153,23 @@ def print_choices(arguments):
                 each[model] = quality(clean, measure(noisy, MODELS[model], arguments)[0], everywhere)[0]
             except ValueError:  # no noise found
                 each[model] = -np.inf
-        chosen = measure(noisy, "auto", argparse.Namespace(**vars(arguments) | dict(steps=1)))[1].config.noise_model
-        model = next(key for key, value in MODELS.items() if value == chosen)
+        model = automatic(noisy, arguments)
         row = dict(image=name) | {key: number(value) for key, value in each.items()}
         rows.append(row | dict(auto=model, behind=number(max(each.values()) - each[model])))
     table(rows)
 
 
 def real_files():
-    """Yield name and pages (N, C, Y, X), the middle of eight at most, of each file in the folder of real data."""
+    """Yield name and the middle of some pages, (N, C, Y, X), of each file in the folder of real data."""
     for path in sorted((Path(os.environ["N2VLIB_DATA"]) / "real").glob("*.tif")):
         stack = n2vlib.read_stack(path)[0]
-        top, left = (max(0, length - 384) // 2 for length in stack.shape[2:])
-        yield path.stem, np.array(stack[:: -(-len(stack) // 8), :, top : top + 384, left : left + 384])
+        top, left = (max(0, length - SIDE) // 2 for length in stack.shape[2:])
+        yield path.stem, np.array(stack[:: -(-len(stack) // PAGES), :, top : top + SIDE, left : left + SIDE])
 
 
 def errors_without_truth(pages, report, arguments):
-    """Return each model's recorrupted errors of pages (N, Y, X) and its squared uncertainty, in % of the noise."""
-    law, errors, unsure = report.law, {}, 0
+    """Return each model's recorrupted errors of pages (N, Y, X), and the last one's squared uncertainty, in percent."""
+    law, errors = report.law, {}
     shot = [(law.gain, law.dark)] if law.gain > 0 else None
     known = dict(covariance=law.covariance.tolist(), shot=shot, lines=[law.lines], waves=[law.frequencies])
     percent = 100 / (law.covariance.max() + law.gain * (pages.mean() - law.dark))
@@ -171,9 +177,7 @@ def errors_without_truth(pages, report, arguments):
         denoiser = measure(pages, model, arguments)[1]
         found = [recorrupted_error(denoiser, pages, **known, draws=2, seed=seed) for seed in range(SEEDS)]
         errors[name] = percent * np.array(found)
-        if model:
-            unsure = percent * np.nanmean(denoiser.uncertainty(pages) ** 2)
-    return errors, unsure
+    return errors, percent * np.nanmean(denoiser.uncertainty(pages) ** 2)
 
 
 def print_real(arguments):
@@ -182,8 +186,7 @@ def print_real(arguments):
     header(f"{arguments.steps} steps; recorrupted error in percent of the noise's variance", arguments)
     rows = []
     for name, stack in real_files():
-        chosen = measure(stack, "auto", argparse.Namespace(**vars(arguments) | dict(steps=1)))[1].config.noise_model
-        auto = next(key for key, value in MODELS.items() if value == chosen)
+        auto = automatic(stack, arguments)
         for c, pages in enumerate(stack.swapaxes(0, 1)):
             report = n2vlib.noise_report(pages)
             errors, unsure = errors_without_truth(pages, report, arguments)
