@@ -17,7 +17,7 @@ from .config import N2VConfig
 from .device import choose_device, fast_numbers, keep_freed_memory
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
-from .network import build_network, receptive_radius, tile_sides
+from .network import build_network, crop, receptive_radius, tile_sides
 from .patches import NO_GAPS, page_statistics
 from .similar_patches import mean_with_similar, mix_with_similar
 
@@ -33,7 +33,7 @@ NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, s
 class Denoiser:
     """A trained network: `predict` images, `save` it, and `Denoiser.load` it again.
 
-    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to what `densities` splits.
+    network: maps normalised (B, C, Y, X) to (B, C, Y, X), or with a noise model to what `densities` splits, as `UNet`.
     mean, std: of each channel of the training images, in intensity units, C numbers each.
     noise: (gain, offset) of each channel in intensity units, or None. history: dict of lists,
     one entry an epoch. leak: mean derivative of the prediction at a pixel by that pixel's value.
@@ -291,12 +291,11 @@ class Denoiser:
         for top in range(0, page.shape[1], rows):
             for left in range(0, page.shape[2], columns):
                 y, x = max(0, top - halo), max(0, left - halo)
-                where = np.s_[None, :, y : top + rows + halo, x : left + columns + halo]
-                noisy, hidden = self.normalise(page[where], *level), None if missing is None else missing[where]
-                tile = self._predict_tile(noisy, noise, hidden, part)
                 target = clean[:, top : top + rows, left : left + columns]
-                height, width = target.shape[1:]
-                target[:] = tile[0, :, top - y :, left - x :][:, :height, :width]
+                asked = [(first, first + length) for first, length in zip((top - y, left - x), target.shape[1:])]
+                noisy = self.normalise(page[None, :, y : top + rows + halo, x : left + columns + halo], *level)
+                hidden = None if missing is None else missing[None, :, top : top + rows, left : left + columns]
+                target[:] = self._predict_tile(noisy, asked, noise, hidden, part)[0]
         return clean
 
     def _tile_sides(self, height, width, halo, multiple):
@@ -307,11 +306,12 @@ class Denoiser:
             most = min(most, ENOUGH * halo**2 * self.config.num_channels_init)
         return tile_sides(height, width, halo, multiple, most)
 
-    def _predict_tile(self, tile, noise=None, missing=None, part=MEAN):
-        """Run the network on one normalised tile (1, C, Y, X) and apply the noise model, but to missing pixels."""
+    def _predict_tile(self, tile, asked, noise=None, missing=None, part=MEAN):
+        """Run network and noise model (not where pixels are missing) on a tile (1, C, Y, X); return what is asked."""
         tile = tile.to(self.device).contiguous(memory_format=torch.channels_last)
         # Contiguous: what each density needs lies side by side, 5 % of the time.
-        output = (self._output_hidden(tile) if self._hides() else self.network(tile)).float().contiguous()
+        output = (self._output_hidden if self._hides() else self.network)(tile, asked).float().contiguous()
+        tile = crop(tile, asked)
         if self.config.noise_model:
             alone = None if missing is None else mean_and_variance(output, tile.shape[1])[part]
             output = (expected_signal, signal_variance)[part](output, tile, *noise)
@@ -322,7 +322,7 @@ class Denoiser:
         """Return whether pixels are hidden in prediction too."""
         return bool(self.config.noise_model) and self.leak > LARGEST_LEAK
 
-    def _output_hidden(self, tile):
+    def _output_hidden(self, tile, asked):
         """Predict every pixel while it is hidden as in training, one blind pixel a box, in side**2 passes."""
         side, output = box_side(self.config.masked_pixel_percentage), None
         # No random draws here, so that tiles put together equal the page predicted whole.
@@ -331,8 +331,8 @@ class Denoiser:
             blind = torch.zeros_like(tile, dtype=torch.bool)
             blind[..., start // side :: side, start % side :: side] = True
             masked = replace_blind_pixels(tile, blind, strategy, self.config.roi_size)
-            now = self.network(masked)
-            everywhere = blind.repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
+            now = self.network(masked, asked)
+            everywhere = crop(blind, asked).repeat_interleave(now.shape[1] // tile.shape[1], dim=1)
             output = now if output is None else torch.where(everywhere, now, output)
         return output
 

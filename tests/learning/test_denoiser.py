@@ -258,13 +258,13 @@ def test_posterior_mean_follows_the_formula(untrained, noise_model, gain):
 @pytest.mark.parametrize("percentage", [6.25, 44])
 def test_the_hidden_prediction_does_not_see_the_pixels_own_value(untrained, percentage, strategy):
     model = untrained(noise_model="gaussian", masked_pixel_percentage=percentage, strategy=strategy)
-    tile = torch.randn(1, 1, 40, 48, generator=torch.Generator().manual_seed(0))
+    tile, whole = torch.randn(1, 1, 40, 48, generator=torch.Generator().manual_seed(0)), [(0, 40), (0, 48)]
     with torch.no_grad():
-        before, seen_before = model._output_hidden(tile), model.network(tile)
+        before, seen_before = model._output_hidden(tile, whole), model.network(tile)
         for y, x in [(20, 24), (9, 17), (30, 11), (21, 39)]:
             changed = tile.clone()
             changed[..., y, x] += 1000 / 3
-            after, seen_after = model._output_hidden(changed), model.network(changed)
+            after, seen_after = model._output_hidden(changed, whole), model.network(changed)
             assert torch.equal(before[..., y, x], after[..., y, x])
             assert not torch.equal(before[..., y + 1, x], after[..., y + 1, x]), "others may see it"
             assert not torch.equal(seen_before[..., y, x], seen_after[..., y, x]), "it matters when not hidden"
@@ -277,7 +277,7 @@ class Identity(torch.nn.Module):
         super().__init__()
         self.raw = torch.nn.Parameter(torch.tensor(0.0))
 
-    def forward(self, image):
+    def forward(self, image, asked):
         return torch.cat([image, self.raw.expand_as(image)], dim=1)
 
 

@@ -93,6 +93,30 @@ def test_nothing_beyond_the_receptive_radius_has_an_influence(depth, n2v2):
     assert reach == radius
 
 
+@given(st.data(), depths, st.booleans())
+def test_a_part_of_the_output_is_the_same_as_that_part_of_the_whole(data, depth, n2v2):
+    """Wherever the part lies, at borders and in corners too, and whatever must be padded."""
+    height, width = shape = [data.draw(st.integers(1, 70)) for _ in range(2)]
+    asked = [tuple(sorted(data.draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True)))) for n in shape]
+    network = UNet(1, 2, depth, width=2, n2v2=n2v2).double()
+    image = torch.randn(1, 1, height, width, dtype=torch.float64, generator=seeded())
+    with torch.no_grad():
+        part, whole = network(image, asked), network(image)
+    (top, bottom), (left, right) = asked
+    assert torch.allclose(part, whole[..., top:bottom, left:right], rtol=0, atol=1e-12)
+
+
+def test_a_part_of_the_output_takes_less_work():
+    network, image = UNet(1, 1, depth=2, width=4), torch.zeros(1, 1, 392, 392)
+    pixels = {}  # of what the first convolution of each pair gets
+    for name in ("encoders.0", "encoders.1", "bottom", "decoders.1", "decoders.0"):
+        layer = network.get_submodule(name)[0]
+        layer.register_forward_pre_hook(lambda _, inputs, name=name: pixels.update({name: inputs[0].shape[-1]}))
+    with torch.no_grad():
+        network(image, [(24, 368), (24, 368)])
+    assert pixels == {"encoders.0": 392, "encoders.1": 196, "bottom": 94, "decoders.1": 178, "decoders.0": 348}
+
+
 @pytest.mark.parametrize("n2v2", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_not_a_number_spreads_no_further_than_the_receptive_radius(depth, n2v2):
