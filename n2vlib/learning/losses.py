@@ -136,7 +136,6 @@ def measure_leak(run, batches=16):
     return float(np.mean(leaks))
 
 
-@torch.no_grad()
 def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     """Measure the noise's sigma with a network that has a Gaussian noise model, better than from the image alone.
 
@@ -159,11 +158,26 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
     config = dataclasses.replace(denoiser.config, **changes)
     if config.noise_model != "gaussian":
         raise ValueError(f'the denoiser has noise_model = {config.noise_model!r}: train one with "gaussian"')
+    sigmas = []
+    for variance, error in hidden_pixels(denoiser, images, config, batches):
+        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
+        sigmas.append(error[calmest].mean().sqrt().item())
+    return tuple(sigmas)
+
+
+@torch.no_grad()
+def hidden_pixels(denoiser, images, config, batches):
+    """Return what a network does not know of pixels that are hidden from it, in intensity units squared.
+
+    images, batches: as for `blind_sigma`. config: how many pixels are hidden in patches of which size, and the seed.
+    Returns for each channel a tensor (2, K): the variance that is expected (0 without a noise model), and the squared
+    error, which holds the noise of the pixel too.
+    """
     stack = denoiser.stack_of(images)
     gaps = find_gaps(stack)
     stack = denoiser.without_patterns(stack, gaps)
     generator = torch.Generator().manual_seed(config.seed)
-    seen = [[] for _ in denoiser.mean]  # for each channel, pairs of expected variance and squared error
+    seen = [[] for _ in denoiser.mean]
     levels = denoiser.levels(stack, gaps)
     for _ in range(batches):
         patches, pages = crop_patches(stack, range(len(stack)), config, generator, gaps=gaps)
@@ -171,17 +185,13 @@ def blind_sigma(denoiser, images, share=5, batches=200, **changes):
         missing = np.isnan(patches)
         patches = denoiser.normalise(fill_gaps(patches, missing), mean, std)
         masked, blind = mask_patches(patches, config, generator)
-        mean, variance = mean_and_variance(denoiser.network(masked.to(denoiser.device)).cpu(), patches.shape[1])
+        output = denoiser.network(masked.to(denoiser.device)).cpu()
+        mean, variance = mean_and_variance(output, patches.shape[1]) if config.noise_model else (output, 0 * output)
         scale = torch.from_numpy(std**2).float()[:, :, None, None]
         variance, error = scale * variance, scale * (patches - mean) ** 2
         for c, hidden in enumerate((blind & torch.from_numpy(~missing)).unbind(1)):
             seen[c].append(torch.stack([variance[:, c][hidden], error[:, c][hidden]]))
-    sigmas = []
-    for pairs in seen:
-        variance, error = torch.cat(pairs, dim=1)
-        calmest = variance.argsort()[: max(1, round(share / 100 * len(variance)))]
-        sigmas.append(error[calmest].mean().sqrt().item())
-    return tuple(sigmas)
+    return [torch.cat(pairs, dim=1) for pairs in seen]
 
 
 def own_influence(network, patches, pixels):

@@ -10,10 +10,10 @@ import skimage.data
 from support import find_data, header, number, parsed, table
 
 import n2vlib
-from n2vlib.learning.losses import recorrupted_error
+from n2vlib.learning.losses import hidden_pixels, recorrupted_error
 
 MODELS = {"plain": None, "gaussian": "gaussian", "photons": "poisson_gaussian"}
-SEEDS = 6  # of the noise drawn to compare models
+SEEDS, HIDDEN = 6, 150  # of the noise drawn to compare models; batches of hidden pixels
 PAGES, SIDE = 8, 384  # of a real file, at most
 
 
@@ -168,32 +168,43 @@ def real_files():
 
 
 def errors_without_truth(pages, report, arguments):
-    """Return each model's recorrupted errors of pages (N, Y, X), and the last one's squared uncertainty, in percent."""
-    law, errors = report.law, {}
+    """Return each model's recorrupted and blind errors of pages (N, Y, X), and the last one's squared uncertainty.
+
+    In percent of the noise's variance. The blind error, of hidden pixels, needs no law and holds all of the noise:
+    below 100 the law says too much. It is that of the same pixels for all.
+    """
+    law, recorrupted, blind = report.law, {}, {}
     shot = [(law.gain, law.dark)] if law.gain > 0 else None
     known = dict(covariance=law.covariance.tolist(), shot=shot, lines=[law.lines], waves=[law.frequencies])
     percent = 100 / (law.covariance.max() + law.gain * (pages.mean() - law.dark))
     for name, model in MODELS.items():
         denoiser = measure(pages, model, arguments)[1]
         found = [recorrupted_error(denoiser, pages, **known, draws=2, seed=seed) for seed in range(SEEDS)]
-        errors[name] = percent * np.array(found)
-    return errors, percent * np.nanmean(denoiser.uncertainty(pages) ** 2)
+        recorrupted[name] = percent * np.array(found)
+        ((_, errors),) = hidden_pixels(denoiser, pages, denoiser.config, HIDDEN)
+        blind[name] = percent * errors.numpy()
+    return recorrupted, blind, percent * np.nanmean(denoiser.uncertainty(pages) ** 2)
+
+
+def behind(errors, name):
+    """Return how far the errors of one model are above the least, with the standard error, for the table."""
+    difference = errors[name] - min(errors.values(), key=np.mean)  # with the same noise drawn, or the same pixels
+    return f"{difference.mean():.2f} +- {difference.std(ddof=1) / len(difference) ** 0.5:.2f}"
 
 
 def print_real(arguments):
-    """Print what "auto" chooses for real files, which have no truth, and each model's recorrupted error."""
+    """Print what "auto" chooses for real files, which have no truth, and each model's recorrupted and blind error."""
     find_data()
-    header(f"{arguments.steps} steps; recorrupted error in percent of the noise's variance", arguments)
+    header(f"{arguments.steps} steps; errors in percent of the noise's variance", arguments)
     rows = []
     for name, stack in real_files():
         auto = automatic(stack, arguments)
         for c, pages in enumerate(stack.swapaxes(0, 1)):
             report = n2vlib.noise_report(pages)
-            errors, unsure = errors_without_truth(pages, report, arguments)
-            best = min(errors, key=lambda model: errors[model].mean())
-            behind = errors[auto] - errors[best]  # with the same noise drawn
+            errors, blind, unsure = errors_without_truth(pages, report, arguments)
             row = {"file": name, "channel": c} | {key: number(errors[key].mean()) for key in MODELS}
-            row |= dict(auto=auto, behind=f"{behind.mean():.2f} +- {behind.std(ddof=1) / SEEDS**0.5:.2f}")
+            row |= dict(auto=auto, behind=behind(errors, auto))
+            row |= {"blind error": number(blind[auto].mean()), "blind, behind": behind(blind, auto)}
             rows.append(row | {"0.1 dB": number(unsure * (10**0.01 - 1)), "law": "decided" * report.decided})
     table(rows)
 
