@@ -69,7 +69,7 @@ def find_gaps(stack, valid=None):
         if one.any():
             codes[n] = one if stack.size < LARGE else _packed(one)
         if total is not None:
-            total += np.where(one == GAP, 0, image) if one.any() else image
+            total += np.where(one == MEASURED, image, 0) if one.any() else image  # a cosmic ray is not there again
     if total is not None:
         _mark_fixed(total, len(stack), codes, found)
     return Gaps(codes, _in_words(found, stack.shape))
@@ -124,7 +124,7 @@ def _mark_fixed(total, pages, codes, found):
     for c, page in enumerate(total):
         measured = np.full(page.shape, pages)
         for n in codes:
-            measured -= Gaps(codes).of(n)[c] == GAP
+            measured -= Gaps(codes).of(n)[c] != MEASURED
         fixed = broken_pixels(fill_gaps(page / np.maximum(measured, 1), measured == 0), measured > 0)
         if not fixed.any():
             continue

@@ -10,13 +10,18 @@ BEYOND = 3  # times what any pixel of the ring around differs by: where that is 
 ELEVATED = 0.3  # of a pixel's height, from which a neighbour belongs to the same cluster
 MOST = 3  # pixels in a cluster: four in a square are what a point between them looks like
 SHARP = 0.12  # of a cluster's height, that its neighbours have at most: of a point 0.19 (its sigma 0.6 px) or more
+# Larger clusters and tracks, as cosmic rays leave them, are outside of the range of 98 % of the pixels by 30 times the
+# noise and twice that range, and half of their neighbours know nothing of them: of a point that lies between four
+# pixels 0.05 (its sigma 0.5 px) or more.
+OUTSIDE, RANGES, SHARPER = 30, 2, 0.03
+LARGEST = 20  # pixels of such a cluster in a window of 9 x 9
 PLACES = 32  # in each direction, at which the noise is measured
 ROUNDS = 3
 STRIP = 256  # rows that are looked at together: what is compared stays in the processor's cache
 
 
 def broken_pixels(page, measured=None):
-    """Find hot and dead pixels, single or up to three together.
+    """Find hot and dead pixels, single or up to three together, and brighter than all else, tracks and larger clusters.
 
     A broken pixel has no neighbours that know of it; the image of a point, however small, has, as no lens is sharper
     than a pixel (so cosmic rays are told from stars: van Dokkum, PASP 2001). It differs from the pixels around by
@@ -35,9 +40,8 @@ def broken_pixels(page, measured=None):
         return broken
     if page.dtype.kind == "f" and page.dtype.itemsize not in (4, 8):  # of which SciPy has no median filter
         page = page.astype(np.float32 if page.dtype.itemsize == 2 else np.float64)
-    least = _least_step(page, measured)
     for _ in range(ROUNDS):  # one of the pixels that another is compared with may be broken
-        more = _broken_beside(page, least) & ~broken
+        more = _broken_beside(page, *_noise_and_range(page, measured)) & ~broken
         if not more.any():
             break
         broken |= more
@@ -45,7 +49,7 @@ def broken_pixels(page, measured=None):
     return broken
 
 
-def _broken_beside(page, least):
+def _broken_beside(page, least, bounds):
     """Return the broken pixels of a page in which few others are, booleans (Y, X)."""
     broken = np.zeros(page.shape, bool)
     rows, columns = _candidates(page, TIMES * least)
@@ -53,7 +57,7 @@ def _broken_beside(page, least):
         return broken
     near = np.arange(-FAR - 1, FAR + 2)
     down, across = (_reflected(at[:, None] + near, n) for at, n in zip((rows, columns), page.shape))
-    clusters = _clusters(page[down[:, :, None], across[:, None, :]].astype(np.float32), least)
+    clusters = _clusters(page[down[:, :, None], across[:, None, :]].astype(np.float32), least, bounds)
     which, y, x = np.nonzero(clusters)
     y, x = y + rows[which] + near[0], x + columns[which] + near[0]
     inside = (y >= 0) & (x >= 0) & (y < page.shape[0]) & (x < page.shape[1])
@@ -66,8 +70,11 @@ def _reflected(at, length):
     return length - 1 - abs(length - 1 - abs(at))
 
 
-def _least_step(page, measured):
-    """Return the deviation of a page's noise, never less than a hundredth of its range or, of few counts, one count."""
+def _noise_and_range(page, measured):
+    """Return the deviation of a page's noise, and the values that large clusters lie beyond, (lowest, highest).
+
+    The deviation is never less than a hundredth of the page's range or, of few counts, one count.
+    """
     rows, columns = (np.linspace(FAR, length - FAR - 1, PLACES).astype(int) for length in page.shape)
     windows = np.lib.stride_tricks.sliding_window_view(page, (7, 7))[rows - 3][:, columns - 3]
     spread = _spread(_ring(windows.astype(np.float32)))
@@ -76,11 +83,13 @@ def _least_step(page, measured):
         spread = spread[whole] if whole.any() else spread
     spread = np.median(spread)
     some = page.ravel()[:: page.size // 2**14 | 1].astype(np.float32)  # an odd step: not the same columns in each row
-    span = np.subtract(*np.quantile(some, (0.99, 0.01)))
+    low, high = np.quantile(some, (0.01, 0.99))
     values, counts = np.unique(some, return_counts=True)
     most = values[counts.argmax()]
     count = np.median(np.abs(some[some != most] - most)) if 2 * counts.max() > some.size > counts.max() else 0
-    return max(spread, SMALLEST_STEP * span, count)
+    least = max(spread, SMALLEST_STEP * (high - low), count)
+    further = max(OUTSIDE * least, RANGES * (high - low))
+    return least, (low - further, high + further)
 
 
 def _ring(windows):
@@ -115,11 +124,12 @@ def _candidates(page, step):
     return np.concatenate(rows), np.concatenate(columns)
 
 
-def _clusters(windows, least):
+def _clusters(windows, least, bounds):
     """Return the pixels of windows (K, side, side) that are broken together with the centre; none for sharp detail."""
     ring, centre = _ring(windows[:, 1:-1, 1:-1]), windows.shape[-1] // 2
     middle = np.median(ring, axis=1)
     height = windows - middle[:, None, None]
+    here = windows[:, centre, centre]
     height *= np.sign(height[:, centre, centre])[:, None, None]
     peak = height[:, centre, centre]
     elevated = height > ELEVATED * peak[:, None, None]
@@ -131,6 +141,12 @@ def _clusters(windows, least):
     lowest = np.where(cluster, height, np.inf).min(axis=(1, 2))
     neighbours = np.where(beside, height, 0).sum(axis=(1, 2)) / np.maximum(beside.sum(axis=(1, 2)), 1)
     detail = np.minimum(TIMES * _spread(ring), BEYOND * np.abs(ring - middle[:, None]).max(axis=1))
-    broken = (peak > np.maximum(TIMES * least, detail)) & (cluster.sum(axis=(1, 2)) <= MOST)
+    size = cluster.sum(axis=(1, 2))
+    far = peak > np.maximum(TIMES * least, detail)
+    broken = far & (size <= MOST)
     broken &= neighbours < SHARP * lowest - least  # which the noise may have taken away
+    large = np.flatnonzero(far & ((here < bounds[0]) | (here > bounds[1])) & (size <= LARGEST) & ~broken)
+    if large.size:
+        middle = np.nanmedian(np.where(beside, height, np.nan)[large], axis=(1, 2))
+        broken[large] = middle + least < SHARPER * lowest[large]
     return cluster & broken[:, None, None]

@@ -19,6 +19,7 @@ DISTANCES = (1, 2, 3)  # pixels, between the neighbours whose difference is take
 POWERS = np.arange(2, 8.1, 0.1)  # of distance, with which a structure's mean square difference may grow; noise's stays
 MOST = 0.5  # of a class's variance may be structure
 SMALLEST_PAGE = 8  # pixels
+DENSE = 0.1  # of the measured pixels, in whose squares at least gaps must leave something
 SMALLEST_VARIANCE = 1e-8  # of a prediction, normalised: keeps the likelihood finite, and is below any noise
 
 
@@ -45,7 +46,8 @@ def estimate_noise(some, config):
             return gain, (variance - gain * signal).tolist()
         return np.maximum((variance - offset) / np.where(signal > 0, signal, np.inf), 0).tolist(), offset
     sigmas = known["noise_sigma"] or [_sigma_not_clipped(some[:, c]) for c in range(channels)]
-    spread = np.nanstd(some, axis=(0, 2, 3), dtype=np.float64)
+    wide = some.astype(np.float32) if some.dtype == np.float16 else some  # whose squares end at 65504
+    spread = np.nanstd(wide, axis=(0, 2, 3), dtype=np.float64)
     if not np.all(np.isfinite(sigmas)) or np.any(sigmas <= 1e-6 * spread):  # rounding is no noise
         raise ValueError(f"estimated noise sigma {np.round(sigmas, 4).tolist()}: no noise found, give noise_sigma")
     return [0.0] * channels, [float(s) ** 2 for s in sigmas]
@@ -87,6 +89,8 @@ def sigma_in_squares(page):
     if min(page.shape) < SMALLEST_PAGE:
         return wavelet_sigma(page)
     signal, *squares = noise_in_squares(page.astype(np.float64))
+    if np.isnan(squares[0]).all():
+        return wavelet_sigma(page)
     noisy = squares[0] > 1e-12 * np.nanvar(signal)  # rounding is no noise
     if not noisy.any():
         return wavelet_sigma(page)
@@ -144,7 +148,7 @@ def estimate_poisson_gaussian(pages, strict=False):
     signal, *squares = np.stack(found, axis=1)
     square = squares[0]
     if np.isnan(square).all():
-        raise ValueError("no noise found in the image: no square of 9 pixels a side is without gaps")
+        raise ValueError("no noise found in the image: no square of 9 pixels a side is without many gaps")
     noisy = square > 1e-12 * np.nanvar(signal)  # rounding is no noise
     # A border has one value, darkness and saturation are the ends; more constants are a picture without noise.
     constants = np.unique(signal[~noisy & np.isfinite(signal)].round(9), return_counts=True)[1]
@@ -162,21 +166,37 @@ def estimate_poisson_gaussian(pages, strict=False):
 def noise_in_squares(page, distances=DISTANCES):
     """Return signal, and mean square differences of neighbours at some distances, in squares of a page, (1 + D, K, L).
 
-    page: (Y, X). distances: D, in pixels. Of white noise each mean square is the variance. Every other square is taken.
+    page: (Y, X), NaN where there are gaps, which only the differences that touch them are left out for. distances: D,
+    in pixels. Of white noise each mean square is the variance. Every other square is taken, NaN where gaps leave less
+    than an eighth of it, and everywhere if they are so dense (a quarter of the pixels, scattered) that few are left.
     """
+    gaps = np.isnan(page)
+    page = np.where(gaps, 0, page)
     difference = np.outer([1, -2, 1], [1, -2, 1]) / 6  # no answer to a slope; white noise keeps its variance
-    ones = np.ones(min(SQUARE, min(page.shape) - 2))  # not uniform_filter: its running sums do not come back to 0
-    inside = np.s_[len(ones) // 2 + 1 : -1 - (len(ones) - 1) // 2 : 2]
-    found = [ndi.correlate(page, difference**2)]
+    found = [_mean_in_squares(ndi.correlate(page, difference**2), gaps, difference)]
     for distance in distances:
         apart = np.zeros((2 * distance + 1,) * 2)
         apart[::distance, ::distance] = difference
-        found.append(ndi.correlate(page, apart) ** 2)
-    for n, values in enumerate(found):
-        sums = ndi.correlate1d(ndi.correlate1d(values, ones, axis=0), ones, axis=1)
-        found[n] = sums[inside, inside] / len(ones) ** 2
+        found.append(_mean_in_squares(ndi.correlate(page, apart) ** 2, gaps, apart))
     signal, near, *further = found
     return np.stack([signal, near, *(np.where(far > 0, far, near) for far in further)])  # near a gap: nothing is known
+
+
+def _mean_in_squares(values, gaps, kernel):
+    """Return the means in squares of what a kernel made of each pixel of a page (Y, X), but where it saw a gap."""
+    ones = np.ones(min(SQUARE, min(values.shape) - 2))  # not uniform_filter: its running sums do not come back to 0
+    inside = np.s_[len(ones) // 2 + 1 : -1 - (len(ones) - 1) // 2 : 2]
+
+    def sums(one):
+        return ndi.correlate1d(ndi.correlate1d(one, ones, axis=0), ones, axis=1)[inside, inside]
+
+    if not gaps.any():
+        return sums(values) / len(ones) ** 2
+    known = ~ndi.binary_dilation(gaps, kernel != 0)
+    share = sums(known.astype(float))
+    enough = share > len(ones) ** 2 / 8
+    enough &= enough.mean() > DENSE * (1 - gaps.mean())
+    return np.where(enough, sums(np.where(known, values, 0)) / np.maximum(share, 1), np.nan)
 
 
 def variance_by_signal(signal, squares):
