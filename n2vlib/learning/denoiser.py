@@ -18,7 +18,7 @@ from .device import choose_device, fast_numbers, keep_freed_memory
 from .masking import box_side, replace_blind_pixels
 from .model_files import read_model, write_model
 from .network import build_network, crop, receptive_radius, tile_sides
-from .patches import NO_GAPS, page_statistics
+from .patches import NO_GAPS, page_statistics, warn_of_other_units
 from .similar_patches import mean_with_similar, mix_with_similar
 
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
@@ -137,8 +137,9 @@ class Denoiser:
         """Return a (C, Y, X) page with gaps filled, lines and waves taken off; what is missing in it; and its level."""
         missing = None if codes is None else codes != MEASURED
         filled = self.without_patterns(fill_gaps(page, missing)[None])
-        level = self.levels(filled, NO_GAPS if codes is None else Gaps({0: codes}), [0])
-        return filled[0], missing, [values[0] for values in level]
+        level = [values[0] for values in self.levels(filled, NO_GAPS if codes is None else Gaps({0: codes}), [0])]
+        warn_of_other_units(filled[0], *level)
+        return filled[0], missing, level
 
     def uncertainty(self, image, channel_axis=None, valid=None):
         """Return how unsure the denoiser is of each pixel of its result: the standard deviation of its posterior.

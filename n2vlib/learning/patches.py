@@ -1,6 +1,7 @@
 """The training data: cut into random patches on the fly."""
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ MOST_VALUES = 2**26  # of the images whose noise is measured: half a gigabyte in
 MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
 LEAST_MEASURED = 0.5
 OPAQUE = (1, 255, 65535)  # transparency of an image that has none, as files store it
+SOME, MOST_SPREADS, LEAST_SPREADS = 2**14, 10, 0.01  # pixels that tell units; of the training's, beyond which others
 
 
 def split_images(count, share=0.2, seed=0):
@@ -66,6 +68,22 @@ def channel_statistics(stack, pages, mean, std, count):
         if spread[channel] == 0:
             refuse_constant(channel, stack.shape[1], stack[pages[0], channel, 0, 0])
     return middle, spread
+
+
+def warn_of_other_units(page, mean, std):
+    """Warn if a page (C, Y, X) can hardly be in the units of the training, whose mean and spread are (C,) each."""
+    for c, values in enumerate(page.reshape(len(page), -1)):
+        some = values[:: max(1, values.size // SOME) | 1].astype(np.float64)
+        low, middle, high = np.quantile(some, (0.16, 0.5, 0.84))
+        spread = (high - low) / 2
+        far, wide = abs(middle - mean[c]) / std[c], spread / std[c]
+        if max(far, wide) > MOST_SPREADS or (far > 0.5 and 0 < wide < LEAST_SPREADS):
+            warnings.warn(
+                f"channel {c} has values around {middle:.3g} +- {spread:.2g}, those of the training images were around "
+                f"{mean[c]:.3g} +- {std[c]:.2g}: if these are other units (0 to 1, 8 or 16 bits), the result is "
+                "nonsense; bring both to the same, or train on such images",
+                stacklevel=2,
+            )
 
 
 def refuse_constant(channel, channels, value):

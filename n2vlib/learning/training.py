@@ -133,6 +133,8 @@ def _check(image, channel_axis, name):
         raise ValueError(
             f"{name} has {stack.shape[-2]} x {stack.shape[-1]} pixels: "
             f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed to learn from neighbours"
+            + "; if the channels come last, say so: channel_axis=-1"
+            * (channel_axis is None and np.ndim(image) > 2)
         )
     check_values(stack, name)
     return stack.view(np.uint8) if stack.dtype == bool else stack  # NumPy does not subtract truth values
@@ -202,8 +204,10 @@ def is_wide(some, std):
 def _without_empty(stack, gaps):
     """Return the numbers of the images in which at least one pixel is measured."""
     full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
-    if not full:
+    if not full and np.ptp(stack[0, 0]) == 0:
         refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
+    if not full:
+        raise ValueError(f"no pixel is left to learn from: {gaps.words}")
     return np.asarray(full)
 
 

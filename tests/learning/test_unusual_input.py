@@ -134,3 +134,30 @@ def test_similar_patches_beside_gaps(untrained):
     clean = untrained(channels=3, noise_model="gaussian").predict(image[None], similar=True)
     assert np.array_equal(np.isnan(clean[0]), np.isnan(image))
     assert n2vlib.psnr(np.full((64, 64), 100.0), clean[0, 2], 255) > 20
+
+
+@pytest.mark.parametrize("change", [lambda x: 257 * x, lambda x: 16 * x, lambda x: x / 255, lambda x: x + 32768])
+def test_an_image_in_other_units_is_told_from_one_of_the_training(untrained, change):
+    """A network that knows 8 bits makes nonsense of the same image between 0 and 1, as it can come from a folder."""
+    image, rng = noise((64, 64)) + np.linspace(-50, 50, 64), np.random.default_rng(0)
+    with pytest.warns(UserWarning, match="channel 0 has values around .* if these are other units"):
+        untrained().predict(change(image))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fine in (image, image / 2, 3 * image, rng.normal(20, 2, (64, 64)), rng.poisson(0.01, (64, 64)), 0 * image):
+            untrained().predict(fine)
+
+
+@pytest.mark.parametrize("model", [None, "auto"])
+def test_where_no_pixel_is_left_the_reason_is_named(tiny, refused, model):
+    with refused(ValueError, match="no pixel is left to learn from: 100.0% not valid as you say"):
+        train(noise((32, 32)), tiny(max_steps=1, noise_model=model), valid=np.zeros((32, 32), bool))
+    with refused(ValueError, match="no pixel is left to learn from: 100.0% NaN or infinite"):
+        train(np.full((32, 32), np.nan), tiny(max_steps=1, noise_model=model))
+    with refused(ValueError, match="channel 0 is constant, every pixel is 7"):
+        train(np.full((32, 32), 7), tiny(max_steps=1, noise_model=model))
+
+
+def test_channels_that_come_last_are_asked_for(tiny, refused):
+    with refused(ValueError, match="has 64 x 5 pixels.*; if the channels come last, say so: channel_axis=-1"):
+        train(noise((64, 64, 5)), tiny(max_steps=1))
