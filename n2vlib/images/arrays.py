@@ -78,6 +78,12 @@ def from_stack(stack, like, channel_axis=None):
 
 def check_values(stack, name="the image"):
     """Raise ValueError if a stack (N, C, Y, X) holds numbers that no sensor gives; NaN and infinity may be in it."""
+    if stack.dtype.kind == "u" and stack.dtype.itemsize > 1 and any(map(_has_wrapped, stack[0])):
+        raise ValueError(
+            f"{name} has values near 0 and near {np.iinfo(stack.dtype).max} and none between, so what went below 0 in "
+            "a subtraction has wrapped around: subtract anew in numbers that have a sign, as "
+            'image.astype("float32") - dark'
+        )
     if stack.dtype.kind != "f" or stack.dtype.itemsize < 4:
         return
     count, first = 0, None
@@ -95,6 +101,16 @@ def check_values(stack, name="the image"):
             f"{name} holds {count} values beyond {LARGEST:.0g}, which no sensor gives, the first in image {n}, channel "
             f"{c}, row {y}, column {x}: if they stand for missing pixels, set them to NaN, and they are left out"
         )
+
+
+def _has_wrapped(page):
+    """Return whether numbers below 0 came out as the largest ones of a page's unsigned dtype: a 50th of them or more.
+
+    Fewer are broken pixels. Saturated pixels have one value, and some beside them lie between.
+    """
+    largest, some = np.iinfo(page.dtype).max, page.ravel()[:: page.size // 2**16 | 1]
+    high, low = some > largest / 16 * 15, some < largest / 16
+    return bool(high.mean() > 0.02 and (high | low).mean() > 0.9999 and len(np.unique(some[high])) > 8)
 
 
 def strips(shape):

@@ -161,3 +161,16 @@ def test_where_no_pixel_is_left_the_reason_is_named(tiny, refused, model):
 def test_channels_that_come_last_are_asked_for(tiny, refused):
     with refused(ValueError, match="has 64 x 5 pixels.*; if the channels come last, say so: channel_axis=-1"):
         train(noise((64, 64, 5)), tiny(max_steps=1))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_numbers_that_wrapped_around_are_refused(tiny, untrained, refused, dtype):
+    """A dark image subtracted in unsigned numbers: the noise below 0 becomes 65535, and nothing was denoised."""
+    dark = np.random.default_rng(0).normal(100, 10, (64, 64)).round().astype(dtype)
+    image = noise((64, 64), seed=1).round().astype(dtype)
+    for work in (n2vlib.noise_report, untrained().predict, lambda image: train(image, tiny(max_steps=1))):
+        with refused(ValueError, match="has wrapped around: subtract anew in numbers that have a sign"):
+            work(image - dark)
+    spots = np.where(noise((64, 64), 2) > 110, np.iinfo(dtype).max, image)  # saturated, or a mask
+    for fine in (image.astype("float32") - dark, spots):
+        train(fine, tiny(max_steps=1))
