@@ -47,11 +47,20 @@ def troubles():
         broken = np.random.default_rng(1).random(clean.shape) < share
         name = f"{share:.2%} pixels of {height:+}"
         yield name, clean, noisy + height * broken, ~broken, ("plain", "gaussian"), "photograph"
+    rays = {"4 pixels of +60000": np.s_[100:102, 70:72], "a track of +20000": (np.arange(100, 110), np.arange(70, 80))}
+    for name, where in rays.items():
+        hit = np.zeros(clean.shape, bool)
+        hit[where] = True
+        height = float(name.split("+")[1])
+        yield name, clean, noisy + height * hit, ~hit, ("plain", "gaussian"), "photograph"
     missing = np.random.default_rng(2).random(clean.shape) < 0.01
     yield "1 % NaN", clean, np.where(missing, np.nan, noisy), ~missing, ("plain", "gaussian"), "photograph"
 
     (clean,), (noisy,) = cells(1, 256, 1)
     yield "cells", clean, noisy, everywhere, ("plain", "gaussian", "photons"), None
+    for share in (0.05, 0.2):
+        missing = np.random.default_rng(1).random(clean.shape) < share
+        yield f"{share:.0%} NaN", clean, np.where(missing, np.nan, noisy), ~missing, ("plain", "photons"), "cells"
     for share, level in ((0.2, 100), (0.4, 100), (0.5, 100), (0.2, 0)):
         side = round(256 / (1 - share) ** 0.5)
         top = (side - 256) // 2
@@ -103,6 +112,8 @@ def print_troubles(arguments):
     header(f"{arguments.steps} steps; PSNR of the pixels that are not touched, in dB", arguments)
     found, rows = {}, []
     for name, clean, image, where, models, other in troubles():
+        if arguments.cases and name not in arguments.cases:
+            continue
         for model in models:
             try:
                 psnr, bias = quality(clean, measure(image, MODELS[model], arguments)[0], where)
@@ -214,7 +225,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=("troubles", "choices", "real"))
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--cases", nargs="+", help="of `choices`: only these images")
+    parser.add_argument("--cases", nargs="+", help="only these images of `troubles` or `choices`")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
     arguments = parsed(parser)
