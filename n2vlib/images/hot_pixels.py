@@ -21,7 +21,7 @@ STRIP = 256  # rows that are looked at together: what is compared stays in the p
 
 
 def broken_pixels(page, measured=None):
-    """Find hot and dead pixels, single or up to three together, and brighter than all else, tracks and larger clusters.
+    """Find hot and dead pixels, single or up to three together; far outside of the range of the others, tracks too.
 
     A broken pixel has no neighbours that know of it; the image of a point, however small, has, as no lens is sharper
     than a pixel (so cosmic rays are told from stars: van Dokkum, PASP 2001). It differs from the pixels around by
