@@ -128,7 +128,7 @@ def test_the_script_of_the_notebook_trains_in_two_processes(images, tmp_path):
 # Killed at any moment
 
 FORKS = """
-import os, pathlib, random, signal, sys, time
+import os, pathlib, random, shutil, signal, sys, time
 import numpy, torch, n2vlib
 
 torch.set_num_threads(1)
@@ -157,9 +157,12 @@ start = time.perf_counter()
 assert in_a_process(lambda: train("whole")) == 0
 seconds = time.perf_counter() - start
 moments, killed = random.Random(0), 0
-while (killed < int(sys.argv[3]) and
-       in_a_process(lambda: train("killed", resume=True), moments.uniform(0.1, 0.5) * seconds) == signal.SIGKILL):
-    killed += 1
+while killed < int(sys.argv[3]):
+    if in_a_process(lambda: train("killed", resume=True), moments.uniform(0.1, 0.5) * seconds) == signal.SIGKILL:
+        killed += 1
+    else:  # at its end before that, on a machine that was busy when the whole training was timed: once more, sooner
+        shutil.rmtree(folder / "killed")
+        seconds, killed = seconds / 2, 0
 assert in_a_process(lambda: train("killed", resume=True)) == 0
 print(killed)
 """
@@ -172,7 +175,7 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_weights(images, tmp_pat
     command = [sys.executable, "-c", FORKS, str(tmp_path / "images.npy"), str(tmp_path), kills]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout) >= 2, "killed too seldom to prove anything"
+    assert int(done.stdout) == int(kills)
     whole, killed = (Denoiser.load(tmp_path / f"{name}.pt") for name in ("whole", "killed"))
     assert all(torch.equal(weights(whole)[name], weights(killed)[name]) for name in weights(whole))
     assert len(whole.history["steps"]) == 30
