@@ -105,7 +105,8 @@ def denoise_folder(denoiser, source, target, tta=False, exact=False, similar=Fal
     TIFF files become TIFF files (see `denoise_file`; photographs as in `save_image`), PNG and JPEG files of 8 bits PNG
     files, of more bits TIFF files with all their values. source, target: folders, not the same. tta, exact,
     similar: as in `Denoiser.predict`. Returns the paths written. Thumbnails of plates are left alone. A file that
-    cannot be denoised is left out, and a warning says which and why.
+    cannot be denoised is left out, and a warning says which and why; another says if one is in other units than the
+    images of the training.
     Raises FileNotFoundError for a folder without images, ValueError for two files that would get one name, or for
     `similar` where the noise is not known.
 
