@@ -15,7 +15,8 @@ MOST_VALUES = 2**26  # of the images whose noise is measured: half a gigabyte in
 MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
 LEAST_MEASURED = 0.5
 OPAQUE = (1, 255, 65535)  # transparency of an image that has none, as files store it
-SOME, MOST_SPREADS, LEAST_SPREADS = 2**14, 10, 0.01  # pixels that tell units; of the training's, beyond which others
+SOME = 2**14  # pixels that tell in which units an image is
+MOST_SPREADS, LEAST_SPREADS = 10, 0.01  # of the training images: what is so far away or so wide, or so flat, has others
 
 
 def split_images(count, share=0.2, seed=0):
