@@ -108,9 +108,14 @@ def _has_wrapped(page):
 
     Fewer are broken pixels. Saturated pixels have one value, and some beside them lie between.
     """
-    largest, some = np.iinfo(page.dtype).max, page.ravel()[:: page.size // 2**16 | 1]
+    largest, some = np.iinfo(page.dtype).max, some_pixels(page, 2**16)
     high, low = some > largest / 16 * 15, some < largest / 16
     return bool(high.mean() > 0.02 and (high | low).mean() > 0.9999 and len(np.unique(some[high])) > 8)
+
+
+def some_pixels(page, count):
+    """Return about so many pixels of a page (Y, X), (K,): at an odd step, not the same columns in each row."""
+    return page.ravel()[:: page.size // count | 1]
 
 
 def strips(shape):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.ndimage as ndi
 
-from .arrays import as_array, to_stack
+from .arrays import as_array, some_pixels, to_stack
 from .hot_pixels import broken_pixels
 
 MEASURED, BROKEN, GAP = 0, 1, 2  # broken pixels are predicted from their neighbours; a gap stays as it came
@@ -190,7 +190,7 @@ def _constant_places(page, value, codes):
 
 def _step(page):
     """Return the smallest difference of two values of a page: 1 of counts, 0 or 1 where it is dark."""
-    values = np.unique(page.ravel()[:: page.size // 2**16 | 1].astype(np.float64))
+    values = np.unique(some_pixels(page, 2**16).astype(np.float64))
     steps = np.diff(values[np.isfinite(values)])
     return steps.min() if steps.size else 0.0
 

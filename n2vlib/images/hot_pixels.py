@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.ndimage as ndi
 
+from .arrays import some_pixels
+
 FAR = 3  # pixels, beyond which no cluster reaches
 TIMES = 15  # the noise: of Laplacian noise, which has heavy tails, 1 pixel in 5 million is as far from the others
 SMALLEST_STEP = 0.01  # of an image's range
@@ -82,7 +84,7 @@ def _noise_and_range(page, measured):
         whole = np.lib.stride_tricks.sliding_window_view(measured, (7, 7))[rows - 3][:, columns - 3].all((2, 3))
         spread = spread[whole] if whole.any() else spread
     spread = np.median(spread)
-    some = page.ravel()[:: page.size // 2**14 | 1].astype(np.float32)  # an odd step: not the same columns in each row
+    some = some_pixels(page, 2**14).astype(np.float32)
     low, high = np.quantile(some, (0.01, 0.99))
     values, counts = np.unique(some, return_counts=True)
     most = values[counts.argmax()]
@@ -147,6 +149,6 @@ def _clusters(windows, least, bounds):
     broken &= neighbours < SHARP * lowest - least  # which the noise may have taken away
     large = np.flatnonzero(far & ((here < bounds[0]) | (here > bounds[1])) & (size <= LARGEST) & ~broken)
     if large.size:
-        middle = np.nanmedian(np.where(beside, height, np.nan)[large], axis=(1, 2))
-        broken[large] = middle + least < SHARPER * lowest[large]
+        half = np.nanmedian(np.where(beside, height, np.nan)[large], axis=(1, 2))  # of the neighbours is no higher
+        broken[large] = half + least < SHARPER * lowest[large]
     return cluster & broken[:, None, None]

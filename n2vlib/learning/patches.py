@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import torch
 
-from ..images.arrays import TURNS, turn, turns_that_keep
+from ..images.arrays import TURNS, some_pixels, turn, turns_that_keep
 from ..images.gaps import MEASURED, Gaps
 
 SMALLEST_SIDE = 8  # pixels; below that a patch has hardly a neighbour to predict from
@@ -73,9 +73,8 @@ def channel_statistics(stack, pages, mean, std, count):
 
 def warn_of_other_units(page, mean, std):
     """Warn if a page (C, Y, X) can hardly be in the units of the training, whose mean and spread are (C,) each."""
-    for c, values in enumerate(page.reshape(len(page), -1)):
-        some = values[:: max(1, values.size // SOME) | 1].astype(np.float64)
-        low, middle, high = np.quantile(some, (0.16, 0.5, 0.84))
+    for c, channel in enumerate(page):
+        low, middle, high = np.quantile(some_pixels(channel, SOME).astype(np.float64), (0.16, 0.5, 0.84))
         spread = (high - low) / 2
         far, wide = abs(middle - mean[c]) / std[c], spread / std[c]
         if max(far, wide) > MOST_SPREADS or (far > 0.5 and 0 < wide < LEAST_SPREADS):

@@ -204,9 +204,9 @@ def is_wide(some, std):
 def _without_empty(stack, gaps):
     """Return the numbers of the images in which at least one pixel is measured."""
     full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
-    if not full and np.ptp(stack[0, 0]) == 0:
-        refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
     if not full:
+        if np.ptp(stack[0, 0]) == 0:
+            refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
         raise ValueError(f"no pixel is left to learn from: {gaps.words}")
     return np.asarray(full)
 
