@@ -59,8 +59,7 @@ def validation_loss(run):
     losses = []
     for _ in range(max(1, VALIDATION_PATCHES // run.config.batch_size)):
         patches, measured, noise = run.normalised_patches(run.validation, crops)
-        seen, target, where = run.task(run.denoiser, patches, masks)
-        where = where if measured is None else where * measured
+        seen, target, where = run.task(run.denoiser, patches, masks, measured)
         losses.append(blind_loss(run.denoiser.network(seen), target, where, noise).item())
     return float(np.mean(losses))
 

@@ -293,42 +293,54 @@ def fill_hidden(patches, hidden, strategy="mean", generator=None):
 
 
 # The three tasks: each turns a batch of patches into (network input, target, where to compare), all (B, C, Y, X) and
-# normalised; where: boolean, or how much each pixel counts.
+# normalised; where: boolean, or how much each pixel counts. measured: boolean, what is not counts for nothing.
 
 
-def _noise2void(denoiser, patches, generator):
+def _noise2void(denoiser, patches, generator, measured=True):
     """Hide single pixels, and predict them (Krull et al., CVPR 2019)."""
     masked, blind = mask_patches(patches, denoiser.config, generator)
-    return masked, patches, blind
+    return masked, patches, blind & measured
 
 
-def _structn2v(denoiser, patches, generator):
+def _structn2v(denoiser, patches, generator, measured=True):
     """Hide pixels together with all that carry the same noise, and predict them (Broaddus et al., ISBI 2020)."""
     config = denoiser.config
     percentage = config.masked_pixel_percentage
     hidden, centres = draw_full_mask(patches.shape, config.struct_mask, percentage, generator, patches.device)
-    return fill_hidden(patches, hidden, config.strategy, generator), patches, centres
+    return fill_hidden(patches, hidden, config.strategy, generator), patches, centres & measured
 
 
-def _recorrupted(denoiser, patches, generator):
+def _recorrupted(denoiser, patches, generator, measured=True):
     """Add noise z to the input, take z / a from the target: no pixel need be hidden (Pang et al., CVPR 2021).
 
     With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
     for Gaussian noise they are independent. Shot noise, stronger where it is bright, needs config.shot as well: of 40
     photons with stripes (benchmarks/claims.py shot) without it 22.2 dB were reached, with it 26.8, by structN2V 26.2.
+
+    Half as many patches as were cropped are made of them, and each is recorrupted by z and by -z: of z / a, the
+    greatest part of the target's noise, only what the network makes of z is left, as in the estimate of the error by
+    Ramani et al. (IEEE TIP 2008): 0.1 to 0.2 dB in 1500 steps.
     """
-    noise, strength = denoiser.same_noise(patches, generator), denoiser.config.recorruption
-    variance = denoiser.variance_there(patches + strength * noise)
-    if denoiser.config.augment and len(patches) > 1:
-        patches, noise, variance = _overlaid(patches, noise, variance, generator)
+    strength, noise = denoiser.config.recorruption, denoiser.same_noise(patches, generator)
+    variance = torch.stack([denoiser.variance_there(patches + way * noise) for way in (strength, -strength)])
+    measured = torch.as_tensor(measured, device=patches.device).expand_as(patches)
+    patches, noise, variance, measured = _overlaid(
+        patches, noise, variance, measured, generator, turning=denoiser.config.augment and len(patches) > 1
+    )
     # Least squares count each pixel by one over its variance (Aitken 1936): with photons 0.12 dB, see two_stage.py
     # kinds, fly and jump, sharpened. It is that of the input alone, which is independent of the target's noise.
     counts = 1 / variance
-    return patches + strength * noise, patches - noise / strength, counts / counts.mean((0, 2, 3), keepdim=True)
+    counts = measured * counts / counts.mean((0, 1, 3, 4), keepdim=True)
+    noise = torch.stack([noise, -noise])
+    seen, target = patches + strength * noise, patches - noise / strength
+    return seen.flatten(0, 1), target.flatten(0, 1), counts.flatten(0, 1)
 
 
-def _overlaid(patches, noise, variance, generator):
+def _overlaid(patches, noise, variance, measured, generator, turning=True):
     """Lay patches over one another, and their noise alike, with weights whose squares add up to 1.
+
+    Of B patches B // 2 are made, of one alone itself; variance may be of several kinds, (K, B, C, Y, X). turning: False
+    leaves the first half as it is.
 
     Both noises keep their covariance, and a network that never sees the same picture twice cannot learn one image
     by heart, noise included: of one photograph more training made the result worse (see benchmarks/README.md).
@@ -336,10 +348,12 @@ def _overlaid(patches, noise, variance, generator):
     weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB instead of 32.2). Short trainings
     pay for it: 0.1 to 0.4 dB in 200 to 400 steps.
     """
-    angle = 2 * math.pi * torch.rand(len(patches), 1, 1, 1, generator=generator, device=patches.device)
+    half = max(1, len(patches) // 2)
+    angle = turning * 2 * math.pi * torch.rand(half, 1, 1, 1, generator=generator, device=patches.device)
     one, other = angle.cos(), angle.sin()
-    mixed = (one * values + other * values.roll(1, dims=0) for values in (patches, noise))
-    return *mixed, one**2 * variance + other**2 * variance.roll(1, dims=0)
+    first, second = ([v.narrow(-4, start, half) for v in (patches, noise, variance, measured)] for start in (0, -half))
+    mixed, grain = (one * a + other * b for a, b in list(zip(first, second))[:2])
+    return mixed, grain, one**2 * first[2] + other**2 * second[2], first[3] & second[3]
 
 
 def task_of(config):

@@ -264,7 +264,7 @@ class Run:
         """Crop a batch of patches, (B, C, side, side), in normalised units, on the device, their gaps filled.
 
         images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
-        Returns the patches; where they are measured, or None if all of them is; and gain and offset of their noise, or
+        Returns the patches; where they are measured, or True if all of them is; and gain and offset of their noise, or
         None without a noise model.
         """
         corners = self.corners if images is self.training else None
@@ -276,11 +276,9 @@ class Run:
             noise = self.denoiser.normal_noise(*level) if noise else None
         missing = np.isnan(patches) if gaps.codes else None
         if missing is None or not missing.any():
-            return self.denoiser.normalise(patches, *level).to(self.device), None, noise
+            return self.denoiser.normalise(patches, *level).to(self.device), True, noise
         patches = self.denoiser.normalise(fill_gaps(patches, missing), *level).to(self.device)
         measured = torch.from_numpy(~missing).to(self.device)
-        if self.config.covariance is not None and self.config.augment:  # the task lays each over the one before it
-            measured &= measured.roll(1, dims=0)
         return patches, measured, noise
 
     def _levels_of(self, images, gaps, pages):
@@ -349,8 +347,7 @@ def _train_step(run):
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
     patches, measured, noise = run.normalised_patches(run.training, run.crops)
-    seen, target, where = run.task(run.denoiser, patches, run.masks)
-    where = where if measured is None else where * measured
+    seen, target, where = run.task(run.denoiser, patches, run.masks, measured)
     with run.numbers():
         output = run.trained(seen.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), target, where, noise)

@@ -1,6 +1,7 @@
 """Tests what is said about two-stage denoising, one claim at a time, by short trainings: prints markdown tables."""
 
 import argparse
+import functools
 import time
 
 import numpy as np
@@ -108,13 +109,18 @@ def settings(arguments):
 def overlays(arguments):
     """Train recorrupted for more and more steps, with patches laid over one another and without."""
     measured, _, run, rows = prepared(arguments)
-    ways = {"overlaid": masking._overlaid, "not overlaid": lambda *parts: parts[:3]}
+    ways = {"overlaid": masking._overlaid, "not overlaid": functools.partial(not_overlaid, masking._overlaid)}
     for name, way in ways.items():
         masking._overlaid = way
         for times in (1, 3, 6):
             steps = times * arguments.steps
             run(f"{name}, {steps} steps", dict(covariance=symmetrised(measured.values), max_steps=steps))
     table(rows)
+
+
+def not_overlaid(overlaid, *parts, turning):
+    """Return half of the patches as they are."""
+    return overlaid(*parts, turning=False)
 
 
 def shot(arguments):

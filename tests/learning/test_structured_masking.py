@@ -212,22 +212,23 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
 
 def test_overlaid_patches_keep_the_noise_of_each():
     """Signals are mixed, and the noise of the mixture is the mixture of the noises, as strong as each of them."""
-    signal = torch.arange(400.0)[:, None, None, None].expand(400, 1, 32, 32)
+    signal = torch.arange(800.0)[:, None, None, None].expand(800, 1, 32, 32)
     grain = torch.randn(signal.shape, generator=seeded(1))
-    mixed, own, _ = _overlaid(signal + grain, grain, signal, seeded())
+    mixed, own, _, _ = _overlaid(signal + grain, grain, signal, signal > 0, seeded())
+    assert mixed.shape == (400, 1, 32, 32)
     weights = (mixed - own)[:, 0, 0, 0]
-    torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(signal), atol=1e-3, rtol=0)
-    assert ((weights - signal[:, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
-    assert (weights[1:] < 0).float().mean() == pytest.approx(0.5, abs=0.1), "of either sign"
+    torch.testing.assert_close(mixed - own, weights[:, None, None, None].expand_as(mixed), atol=1e-3, rtol=0)
+    assert ((weights - signal[:400, 0, 0, 0]).abs() > 1e-3).sum() > 390  # hardly a patch is left as it was
+    assert (weights < 0).float().mean() == pytest.approx(0.5, abs=0.1), "of either sign"
     for patch in own.flatten(1).var(dim=1):
         assert patch.item() == pytest.approx(1, abs=6 * (2 / 1024) ** 0.5)  # of 1024 pixels; 400 patches
 
 
 def test_overlaid_patches_know_how_strong_their_noise_is():
-    """Of every other patch the noise is three times as strong."""
-    strength = torch.tensor([1.0, 3.0]).repeat(200)[:, None, None, None].expand(400, 1, 32, 32)
+    """Of one half of the patches the noise is three times as strong."""
+    strength = torch.tensor([1.0, 3.0]).repeat_interleave(400)[:, None, None, None].expand(800, 1, 32, 32)
     grain = strength * torch.randn(strength.shape, generator=seeded(1))
-    _, own, variance = _overlaid(grain, grain, strength**2, seeded())
+    _, own, variance, _ = _overlaid(grain, grain, strength**2, strength > 0, seeded())
     assert variance.min() > 0.99 and variance.max() < 9.01
     ratio = own.flatten(1).var(dim=1) / variance[:, 0, 0, 0]
     assert (ratio - 1).abs().max() < 6 * (2 / 1024) ** 0.5  # of 1024 pixels; 400 patches
@@ -239,9 +240,41 @@ def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
         config = tiny(covariance=covariance, augment=augment)
         denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [1])
         seen, target, _ = _recorrupted(denoiser, patches, seeded())
-        # f(y + a z) -> y - z / a: without z, what is left is the patch itself.
-        a = config.recorruption
-        torch.testing.assert_close((seen + a * a * target) / (1 + a * a), patches, atol=1e-4, rtol=1e-4)
+        # f(y + a z) -> y - z / a: without z, what is left is the patch itself, twice.
+        a, half = config.recorruption, max(1, len(patches) // 2)
+        twice = patches[:half].repeat(2, 1, 1, 1)
+        torch.testing.assert_close((seen + a * a * target) / (1 + a * a), twice, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_noise_is_added_both_ways(count, tiny):
+    """Two inputs lie as far above a patch as below it, their targets the other way round, 1 / a**2 times as far."""
+    config = tiny(covariance=known_covariance(KERNELS["blob"]))
+    denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
+    patches = torch.randn((count, 1, 32, 32), generator=seeded(1))
+    seen, target, where = _recorrupted(denoiser, patches, seeded())
+    assert seen.shape == target.shape == where.shape == (2 * max(1, count // 2), 1, 32, 32)
+    one, other = seen.chunk(2)
+    up, down = target.chunk(2)
+    torch.testing.assert_close(one + other, up + down, atol=1e-4, rtol=1e-4)  # twice the patch that they are made of
+    torch.testing.assert_close((one - other) / config.recorruption**2, down - up, atol=1e-4, rtol=1e-4)
+    assert (one - other).abs().mean() > 0.1
+
+
+def test_what_is_not_measured_counts_for_nothing_in_any_task(tiny):
+    """Overlaid patches count where both are measured."""
+    patches = torch.randn((4, 1, 32, 32), generator=seeded(1))
+    measured = torch.ones_like(patches, dtype=torch.bool)
+    measured[0, :, :10], measured[3, :, :, 20:] = False, False
+    for settings in (dict(), dict(struct_mask=MASKS["blob"]), dict(covariance=known_covariance(KERNELS["blob"]))):
+        config = tiny(**settings)
+        denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
+        _, _, where = task_of(config)(denoiser, patches, seeded(), measured)
+        if "covariance" in settings:
+            both = (measured[:2] & measured[2:]).repeat(2, 1, 1, 1)
+            assert torch.equal(where > 0, both)
+        else:
+            assert where.any() and not (where & ~measured).any()
 
 
 def test_recorrupted_noise_is_in_the_units_of_each_channel(tiny):
