@@ -315,7 +315,7 @@ def _recorrupted(denoiser, patches, generator, measured=True):
 
     With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
     for Gaussian noise they are independent. Shot noise, stronger where it is bright, needs config.shot as well: of 40
-    photons with stripes (benchmarks/claims.py shot) without it 22.2 dB were reached, with it 26.8, by structN2V 26.2.
+    photons with stripes (benchmarks/claims.py shot) without it 22.2 dB were reached, with it 27.0, by structN2V 26.2.
 
     Half as many patches as were cropped are made of them, and each is recorrupted by z and by -z: of z / a, the
     greatest part of the target's noise, only what the network makes of z is left, as in the estimate of the error by
