@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 FILLS = ("mean", "zero", "random")  # strategies for structured blind spots
+STRENGTHS = 0.7, 1.8  # times config.recorruption: between these is the strength with which a patch is recorrupted
 NO_NEIGHBOUR = "a blind pixel has only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"
 
 
@@ -319,11 +320,17 @@ def _recorrupted(denoiser, patches, generator, measured=True):
 
     Half as many patches as were cropped are made of them, and each is recorrupted by z and by -z: of z / a, the
     greatest part of the target's noise, only what the network makes of z is left, as in the estimate of the error by
-    Ramani et al. (IEEE TIP 2008): 0.1 to 0.2 dB in 1500 steps.
+    Ramani et al. (IEEE TIP 2008). That alone gains 0.1 to 0.2 dB in 1500 steps, but cells before a dark background are
+    learned by heart sooner, so each patch has an a of its own (two_stage.py, fly POS002_F, see benchmarks/README.md).
     """
-    strength, noise = denoiser.config.recorruption, denoiser.same_noise(patches, generator)
-    variance = torch.stack([denoiser.variance_there(patches + way * noise) for way in (strength, -strength)])
-    measured = torch.as_tensor(measured, device=patches.device).expand_as(patches)
+    half, (low, high) = max(1, len(patches) // 2), STRENGTHS
+    measured = torch.as_tensor(measured, device=patches.device).expand_as(patches)[: 2 * half]
+    patches = patches[: 2 * half]
+    noise = denoiser.same_noise(patches, generator)
+    drawn = torch.rand(half, 1, 1, 1, generator=generator, device=patches.device)
+    strength = denoiser.config.recorruption * (low + (high - low) * drawn)
+    added = strength.repeat(2, 1, 1, 1)[: len(patches)] * noise
+    variance = torch.stack([denoiser.variance_there(patches + way * added) for way in (1, -1)])
     patches, noise, variance, measured = _overlaid(
         patches, noise, variance, measured, generator, turning=denoiser.config.augment and len(patches) > 1
     )
@@ -339,8 +346,8 @@ def _recorrupted(denoiser, patches, generator, measured=True):
 def _overlaid(patches, noise, variance, measured, generator, turning=True):
     """Lay patches over one another, and their noise alike, with weights whose squares add up to 1.
 
-    Of B patches B // 2 are made, of one alone itself; variance may be of several kinds, (K, B, C, Y, X). turning: False
-    leaves the first half as it is.
+    Of B patches, an even number, half as many are made, of one alone itself; variance may be of several kinds,
+    (K, B, C, Y, X). turning: False leaves the first half as it is.
 
     Both noises keep their covariance, and a network that never sees the same picture twice cannot learn one image
     by heart, noise included: of one photograph more training made the result worse (see benchmarks/README.md).
@@ -348,7 +355,7 @@ def _overlaid(patches, noise, variance, measured, generator, turning=True):
     weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB instead of 32.2). Short trainings
     pay for it: 0.1 to 0.4 dB in 200 to 400 steps.
     """
-    half = max(1, len(patches) // 2)
+    half = -(-len(patches) // 2)
     angle = turning * 2 * math.pi * torch.rand(half, 1, 1, 1, generator=generator, device=patches.device)
     one, other = angle.cos(), angle.sin()
     first, second = ([v.narrow(-4, start, half) for v in (patches, noise, variance, measured)] for start in (0, -half))

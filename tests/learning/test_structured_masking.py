@@ -10,6 +10,7 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.images.arrays import TURNS, symmetrised, turn, turn_tensor, turns_that_keep
+from n2vlib.learning import masking
 from n2vlib.learning.masking import _noise2void, _overlaid, _recorrupted, _structn2v, checked_mask, load_mask, task_of
 
 MASKS = {kind: true_mask(kernel) for kind, kernel in KERNELS.items()} | {
@@ -202,12 +203,14 @@ def test_recorrupted_shot_noise_is_independent_where_it_is_dark_and_where_it_is_
     seen, target, counts = _recorrupted(denoiser, (signal + grain + photons - 25) / 5, seeded())
     assert (counts[..., :12] / counts[..., 20:]).mean().item() == pytest.approx(50 / 20, rel=0.1)  # as variances are
     assert counts.mean().item() == pytest.approx(1)
+    low, high = config.recorruption * np.array(masking.STRENGTHS)
+    a2 = (low**2 + low * high + high**2) / 3  # the mean of a**2
     for part, variance in ((np.s_[..., :12], 20), (np.s_[..., 20:], 50)):  # 2**2 + 4**2, and 30 more
         one, other = (5 * values[part].double() + 25 - signal[part] for values in (seen, target))
         # Scatter as of independent noises; and z follows a mean of 25 noisy pixels instead of the signal itself.
-        sampling = variance * np.sqrt(1.25 * 5 * 5 / one.numel())
+        sampling = variance * np.sqrt((1 + a2) * (1 + 1 / a2) * 5 / one.numel())
         assert abs((one * other).mean().item()) < 4 * sampling + 0.02 * variance
-        assert one.var().item() == pytest.approx(1.25 * variance, rel=0.05)
+        assert one.var().item() == pytest.approx((1 + a2) * variance, rel=0.05)
 
 
 def test_overlaid_patches_keep_the_noise_of_each():
@@ -240,15 +243,18 @@ def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
         config = tiny(covariance=covariance, augment=augment)
         denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [1])
         seen, target, _ = _recorrupted(denoiser, patches, seeded())
-        # f(y + a z) -> y - z / a: without z, what is left is the patch itself, twice.
-        a, half = config.recorruption, max(1, len(patches) // 2)
-        twice = patches[:half].repeat(2, 1, 1, 1)
-        torch.testing.assert_close((seen + a * a * target) / (1 + a * a), twice, atol=1e-4, rtol=1e-4)
+        # f(y + a z) and f(y - a z): without z, what is left is the patch itself.
+        for values in (seen, target):
+            one, other = values.chunk(2)
+            torch.testing.assert_close((one + other) / 2, patches[: max(1, len(patches) // 2)], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_noise_is_added_both_ways(count, tiny):
-    """Two inputs lie as far above a patch as below it, their targets the other way round, 1 / a**2 times as far."""
+    """Two inputs lie as far above a patch as below it, their targets the other way round, 1 / a**2 times as far.
+
+    Each patch has an a of its own, near that of the config.
+    """
     config = tiny(covariance=known_covariance(KERNELS["blob"]))
     denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
     patches = torch.randn((count, 1, 32, 32), generator=seeded(1))
@@ -257,8 +263,12 @@ def test_noise_is_added_both_ways(count, tiny):
     one, other = seen.chunk(2)
     up, down = target.chunk(2)
     torch.testing.assert_close(one + other, up + down, atol=1e-4, rtol=1e-4)  # twice the patch that they are made of
-    torch.testing.assert_close((one - other) / config.recorruption**2, down - up, atol=1e-4, rtol=1e-4)
-    assert (one - other).abs().mean() > 0.1
+    far, back = ((values**2).sum((1, 2, 3), keepdim=True) ** 0.5 for values in (one - other, down - up))
+    a = (far / back) ** 0.5
+    torch.testing.assert_close((one - other) / a**2, down - up, atol=1e-3, rtol=1e-3)
+    low, high = masking.STRENGTHS
+    assert ((low * config.recorruption <= a) & (a <= high * config.recorruption)).all() and len(a.unique()) == len(a)
+    assert (far > 0).all()
 
 
 def test_what_is_not_measured_counts_for_nothing_in_any_task(tiny):
