@@ -316,12 +316,12 @@ def _recorrupted(denoiser, patches, generator, measured=True):
 
     With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
     for Gaussian noise they are independent. Shot noise, stronger where it is bright, needs config.shot as well: of 40
-    photons with stripes (benchmarks/claims.py shot) without it 22.2 dB were reached, with it 27.0, by structN2V 26.2.
+    photons with stripes (benchmarks/claims.py shot) without it 22.6 dB were reached, with it 26.9, by structN2V 26.2.
 
     Half as many patches as were cropped are made of them, and each is recorrupted by z and by -z: of z / a, the
     greatest part of the target's noise, only what the network makes of z is left, as in the estimate of the error by
     Ramani et al. (IEEE TIP 2008). That alone gains 0.1 to 0.2 dB in 1500 steps, but cells before a dark background are
-    learned by heart sooner, so each patch has an a of its own (two_stage.py, fly POS002_F, see benchmarks/README.md).
+    learned by heart sooner; so each patch has an a of its own, which costs half of that (benchmarks/README.md).
     """
     half, (low, high) = max(1, len(patches) // 2), STRENGTHS
     measured = torch.as_tensor(measured, device=patches.device).expand_as(patches)[: 2 * half]
