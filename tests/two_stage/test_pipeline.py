@@ -370,9 +370,9 @@ def test_crowded_cells_stay_with_stage_1_and_a_sentence():
 def test_a_channel_whose_noise_is_not_known_stays_with_stage_1(camera):
     texture = skimage.data.gravel()[:256, :256] + np.random.default_rng(1).normal(0, 5, camera.shape)
     channels = np.stack([camera + instrument_noise("rows", camera.shape, 0)[0], texture])[None]
-    stage = dict(features=8, patches_per_image=400, patch_size=64)
+    first, second = (dict(features=8, patches_per_image=number, patch_size=64) for number in (400, 1600))
     with pytest.warns(UserWarning, match="channel 1: undecided: no flat background.*denoised by stage 1"):
-        result = n2vlib.run_two_stage(channels, settings(stage1=stage, stage2=stage))
+        result = n2vlib.run_two_stage(channels, settings(stage1=first, stage2=second))
     assert [report.decided for report in result.reports] == [True, False]
     np.testing.assert_array_equal(result.denoised[:, 1], result.denoised1[:, 1])
     np.testing.assert_array_equal(result.denoised[:, 0], result.denoised2[:, 0])
