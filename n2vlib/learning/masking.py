@@ -360,7 +360,7 @@ def _overlaid(patches, noise, variance, measured, generator, turning=True):
     one, other = angle.cos(), angle.sin()
     first, second = ([v.narrow(-4, start, half) for v in (patches, noise, variance, measured)] for start in (0, -half))
     mixed, grain = (one * a + other * b for a, b in list(zip(first, second))[:2])
-    return mixed, grain, one**2 * first[2] + other**2 * second[2], first[3] & second[3]
+    return mixed, grain, one**2 * first[2] + other**2 * second[2], first[3] & (second[3] | (not turning))
 
 
 def task_of(config):

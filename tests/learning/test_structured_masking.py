@@ -276,13 +276,14 @@ def test_what_is_not_measured_counts_for_nothing_in_any_task(tiny):
     patches = torch.randn((4, 1, 32, 32), generator=seeded(1))
     measured = torch.ones_like(patches, dtype=torch.bool)
     measured[0, :, :10], measured[3, :, :, 20:] = False, False
-    for settings in (dict(), dict(struct_mask=MASKS["blob"]), dict(covariance=known_covariance(KERNELS["blob"]))):
+    recorrupted = dict(covariance=known_covariance(KERNELS["blob"]))
+    for settings in (dict(), dict(struct_mask=MASKS["blob"]), recorrupted, recorrupted | dict(augment=False)):
         config = tiny(**settings)
         denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
         _, _, where = task_of(config)(denoiser, patches, seeded(), measured)
         if "covariance" in settings:
-            both = (measured[:2] & measured[2:]).repeat(2, 1, 1, 1)
-            assert torch.equal(where > 0, both)
+            both = measured[:2] & measured[2:] if config.augment else measured[:2]
+            assert torch.equal(where > 0, both.repeat(2, 1, 1, 1))
         else:
             assert where.any() and not (where & ~measured).any()
 
