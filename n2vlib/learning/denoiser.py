@@ -66,9 +66,9 @@ class Denoiser:
             tta so many for each turn); 0: predict from the image without more noise.
         exact: convolve in float32. Else in bfloat16, as training does, where the processor has it built in and the
             image is so noisy that its rounding is less than a tenth of the noise that is left: twice as fast.
-        similar: average with what similar patches elsewhere in the image say, as far as the noisy image tells that it
-            helps (`mix_with_similar`): for photographs some tenths of a dB; needs a noise model. With a covariance half
-            and half (`mean_with_similar`), which helps where no neighbours share noise of the same sign.
+        similar: correct by what similar patches elsewhere and the residual around each pixel say, as far as the noisy
+            image tells that it helps (`mix_with_similar`): up to some tenths of a dB; needs a noise model. With a
+            covariance the mean of both (`mean_with_similar`), which helps where no neighbours share noise of one sign.
         valid: as in `train`. What is not valid, constant, saturated, empty or NaN comes back as it is; hot and dead
             pixels are predicted from their neighbours.
         Returns a float32 array of the same shape, in the intensity units of the input.
@@ -205,7 +205,7 @@ class Denoiser:
             clean = self._mean_of_draws(page, (draws or self.config.draws) * (len(turns) if tta else 1), turns, level)
         if similar:
             once = functools.partial(self._predict_turned, turns=turns[:1], noise=noise, missing=missing)
-            clean = self._mixed_with_similar(self.normalise(page, *level), clean, once, level)
+            clean = self._mixed_with_similar(self.normalise(page, *level), clean, once, level, missing)
         return self.denormalise(clean.numpy(), *level)
 
     def _mean_of_draws(self, page, draws, turns, level):
@@ -220,12 +220,12 @@ class Denoiser:
             clean += self._predict_turned(normal + self.config.recorruption * noise, [way]) / draws
         return clean
 
-    def _mixed_with_similar(self, page, clean, once, level):
+    def _mixed_with_similar(self, page, clean, once, level, missing):
         """Mix similar patches into the prediction of a normalised page; once: what predicts such a page."""
         noise = self.normal_noise(*level)
         if self.config.covariance is None:
             generator = torch.Generator().manual_seed(self.config.seed)
-            return mix_with_similar(page, clean, once, *noise, generator)[0]
+            return mix_with_similar(page, clean, once, *noise, generator, True if missing is None else ~missing)[0]
         each = covariances_of(self.config.covariance, len(self.std))
         return mean_with_similar(page, clean, *noise, each / np.reshape(self.std, (-1, 1, 1)) ** 2)
 

@@ -13,7 +13,8 @@ GROUP = 55  # patches that look most alike
 ROWS, CHUNK = 16, 1024  # rows of references, and references, at a time, to bound the memory
 FAR = 1e4  # standard deviations: what lies beyond the image looks like nothing in it
 RECORRUPTION = 0.5  # of the noise's deviation, added to compare denoisers, here and in losses
-USUAL = 2 / 3  # the weight that was best on average; a measured one, off by 0.15, is drawn towards it
+NUDGE = 0.1  # of the noise's deviation, added and taken off to see how much a result follows it
+AROUND = 3, 5, 9  # sides of the squares of neighbours whose residuals are looked at, in pixels
 WIDE = 64  # side of a table of covariances, in pixels: patches of a group are at most 2 * REACH apart
 
 
@@ -119,39 +120,65 @@ def covariance_table(covariance):
     return torch.from_numpy(np.fft.ifft2(spectrum).real.astype(np.float32))
 
 
-def mix_with_similar(noisy, pilot, predict, gain, offset, generator):
-    """Return the mean of a prediction and of what similar patches make of it, weighted as the noisy image tells.
+def mix_with_similar(noisy, pilot, predict, gain, offset, generator, counts=True):
+    """Correct a prediction by what similar patches and its own residual say, as far as the noisy image tells it helps.
 
-    What a network and a group of patches get wrong is mostly different, so their mean is better than each. How much of
-    each, a noisier copy of the image tells: both denoise y + a z, and are compared with y - z / a, z being noise drawn
-    like the image's own. For Gaussian noise these are independent (Pang et al., CVPR 2021).
+    A network and a group of patches get mostly different things wrong. And a residual, noisy - pilot, should be nothing
+    but noise: where its neighbours know something of it, the network took away a part of the image. How much of each
+    `corrections` is best, Stein's lemma (1981) tells without the truth: for noise n of variance v, the sum of d n over
+    the pixels is on average the sum of v times how much d follows its pixel. So the error of pilot + sum of w d is
+    known but for a constant, and its smallest value is a linear equation for the weights w (SURE-LET, Blu & Luisier,
+    IEEE TIP 2007). How much d follows is seen on the image nudged by a little more noise, both ways.
 
     noisy, pilot: (C, Y, X), normalised. predict: a function that denoises such an image. gain, offset: of the noise,
-    (C, 1, 1, 1) each. Returns the mean, (C, Y, X), and the weights of the similar patches, C numbers from 0 to 0.82:
-    the geometric mean of what is measured and USUAL.
+    (C, 1, 1, 1) each. counts: booleans (C, Y, X), which pixels are measured, default all.
+    Returns the corrected images, (C, Y, X), and the weights of the corrections, a list for each channel.
 
     >>> wave = torch.sin(torch.arange(64) / 3).expand(1, 64, 64)
     >>> noisy = wave + 0.5 * torch.randn((1, 64, 64), generator=torch.Generator().manual_seed(0))
     >>> gain, offset = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.25)
     >>> blurred = lambda image: F.avg_pool2d(image, 5, 1, 2, count_include_pad=False)
-    >>> mean, weights = mix_with_similar(noisy, blurred(noisy), blurred, gain, offset, torch.Generator())
+    >>> mean, [weights] = mix_with_similar(noisy, blurred(noisy), blurred, gain, offset, torch.Generator())
     >>> bool((mean - wave).std() < 0.75 * (blurred(noisy) - wave).std()), weights[0] > 0.5
     (True, True)
     """
-    variance = _variance_at(pilot, gain, offset)
-    others = torch.stack([nl_ridge(*channel) for channel in zip(noisy, pilot, variance)])
+    variance, counts = _variance_at(pilot, gain, offset), torch.as_tensor(counts).expand_as(pilot)
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
-    along, across = torch.zeros(2, len(noisy))
-    for drawn in (noise, -noise):  # what goes along with it by chance goes the other way
-        harder = noisy + RECORRUPTION * drawn
-        first = predict(harder)
-        more = (1 + RECORRUPTION**2) * variance
-        second = torch.stack([nl_ridge(*channel) for channel in zip(harder, first, more)])
-        difference, target = second - first, noisy - drawn / RECORRUPTION
-        along += (difference * (target - first)).sum((1, 2))
-        across += difference.square().sum((1, 2))
-    weights = (USUAL * (along / across.clamp(min=1e-12)).clamp(0, 1)).sqrt()
-    return pilot + weights[:, None, None] * (others - pilot), weights.tolist()
+    noise *= (variance.sum((1, 2), keepdim=True) / noise.square().sum((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
+    nudged = [noisy + way * NUDGE * noise for way in (1, -1)]
+    nudged = [(image, predict(image)) for image in nudged]
+    mixed, weights = torch.empty_like(pilot), []
+    for c in range(len(pilot)):
+        more, less = (corrections(image[c], clean[c], variance[c]) for image, clean in nudged)
+        follows = noise[c] * (more - less) / (2 * NUDGE)
+        ways = corrections(noisy[c], pilot[c], variance[c])
+        known = ((ways * (noisy[c] - pilot[c]) - follows) * counts[c]).sum((1, 2))
+        products = torch.stack([(ways * way * counts[c]).sum((1, 2)) for way in ways])
+        best = torch.linalg.pinv(products.double(), rtol=1e-6, hermitian=True) @ known.double()
+        mixed[c] = pilot[c] + (best[:, None, None] * ways).sum(0)
+        weights.append(best.tolist())
+    return mixed, weights
+
+
+@torch.autocast("cpu", enabled=False)
+def corrections(noisy, pilot, variance):
+    """Return what may be wrong with a prediction, images (K, Y, X): by similar patches, and by neighbours' residuals.
+
+    The first is what `nl_ridge` makes of it, minus the prediction. The others are the mean residual of the other
+    pixels in squares of AROUND pixels: nothing, on average, if the residual is white noise, whatever its strength.
+    (Each pixel's own residual would help, too, but only where that strength is known to 1 %.)
+    noisy, pilot, variance: (Y, X), normalised (squared).
+
+    >>> noisy, pilot = torch.zeros(2, 40, 40)
+    >>> noisy[20, 20] = 8
+    >>> ways = corrections(noisy, pilot, torch.ones(40, 40))
+    >>> ways.shape, ways[1, 20, 19:22].tolist()  # no pixel corrects itself
+    (torch.Size([4, 40, 40]), [1.0, 0.0, 1.0])
+    """
+    rest = noisy - pilot
+    sums = [F.avg_pool2d(rest[None], side, 1, side // 2)[0] * side**2 for side in AROUND]
+    around = [(total - rest) / (side**2 - 1) for side, total in zip(AROUND, sums)]
+    return torch.stack([nl_ridge(noisy, pilot, variance) - pilot, *around])
 
 
 def _variance_at(pilot, gain, offset):

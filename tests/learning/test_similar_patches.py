@@ -6,9 +6,18 @@ import skimage.data
 import torch
 from instrument_noise import instrument_noise
 
-from n2vlib import N2VConfig, psnr, train
+from n2vlib import N2VConfig, load_pretrained, psnr, train
 from n2vlib.learning import group_ridge, mix_with_similar, nl_ridge
-from n2vlib.learning.similar_patches import GROUP, REACH, SIDE, _most_alike, covariance_table, mean_with_similar
+from n2vlib.learning.similar_patches import (
+    GROUP,
+    REACH,
+    SIDE,
+    STRIDE,
+    _most_alike,
+    corrections,
+    covariance_table,
+    mean_with_similar,
+)
 from n2vlib.noise import noise_law
 
 
@@ -80,7 +89,9 @@ def test_white_noise_in_a_table_is_white_noise():
 def test_the_most_alike_are_found_by_looking_at_all():
     pilot = torch.rand(43, 51, generator=seeded())
     y, x = _most_alike(pilot, 0)
-    assert y.shape[1] == GROUP and (y[:, 0] % 4 == 0).all() and (x[:, 0] % 4 == 0).all(), "each is most like itself"
+    assert y.shape[1] == GROUP and (y[:, 0] % STRIDE == 0).all() and (x[:, 0] % STRIDE == 0).all(), (
+        "each is most like itself"
+    )
     row, column = y[40, 0].item(), x[40, 0].item()
     patches = {
         (r, c): pilot[r : r + SIDE, c : c + SIDE]
@@ -103,6 +114,9 @@ def test_every_pixel_of_any_size_is_denoised(shape):
 def test_an_image_too_small_for_a_group_stays_as_it_is():
     pilot = torch.rand(30, 100)
     assert torch.equal(nl_ridge(torch.rand(30, 100), pilot, torch.ones(30, 100)), pilot)
+    one = torch.ones(1, 1, 1, 1)
+    mean, [weights] = mix_with_similar(torch.randn(1, 30, 100), pilot[None], torch.zeros_like, one, one, seeded())
+    assert weights[0] == 0 and mean.isfinite().all()
 
 
 def test_a_strip_of_references_more_changes_nothing_above(monkeypatch):
@@ -113,15 +127,74 @@ def test_a_strip_of_references_more_changes_nothing_above(monkeypatch):
     assert torch.allclose(nl_ridge(noisy, pilot, torch.full((80, 40), 0.1)), whole, atol=1e-5)
 
 
+def box(image):
+    """Denoise by the mean of 3x3 pixels: what anybody can follow."""
+    return torch.nn.functional.avg_pool2d(image, 3, 1, 1, count_include_pad=False)
+
+
+def mixed_boxes(clean, said=25):
+    """Return squared errors of an image: of the mean of 3x3 pixels, as it was corrected, and of the best correction."""
+    truth = torch.from_numpy(clean)[None]
+    noisy = truth + 25 * torch.randn(truth.shape, generator=seeded())
+    pilot, variance = box(noisy), torch.full((1, 1, 1, 1), float(said**2))
+    mean, [weights] = mix_with_similar(noisy, pilot, box, 0 * variance, variance, seeded(1))
+    ways = corrections(noisy[0], pilot[0], torch.full(clean.shape, float(said**2)))
+    best = torch.linalg.lstsq(ways.flatten(1).T, (truth - pilot).flatten()[:, None]).solution
+    at_best = pilot[0] + (best[:, :, None] * ways).sum(0)
+    return [((image - truth) ** 2).mean().item() for image in (pilot, mean, at_best)], weights
+
+
+def test_the_weights_are_nearly_those_that_the_truth_would_say(photograph):
+    (alone, mixed, best), weights = mixed_boxes(photograph[0])
+    assert len(weights) == 4
+    assert best < mixed < best + 0.02 * alone and mixed < 0.8 * alone
+
+
+def test_a_noise_level_that_is_a_little_wrong_does_little_harm(photograph):
+    (alone, mixed, best), _ = mixed_boxes(photograph[0], said=26)  # 8 % of the variance
+    assert mixed < best + 0.03 * alone
+
+
+def test_no_pixel_is_corrected_by_its_own_residual():
+    noisy = torch.randn(40, 45, generator=seeded())
+    other = noisy.clone()
+    other[17, 0] += 5
+    ways, after = (corrections(image, torch.zeros(40, 45), torch.ones(40, 45))[1:] for image in (noisy, other))
+    changed = (ways - after).abs() > 0.01
+    assert not changed[:, 17, 0].any() and changed[:, 16, 0].all() and changed[:, 17, 1].all()
+
+
 def test_a_prediction_that_needs_no_help_gets_little():
     truth = torch.rand(1, 64, 64, generator=seeded())  # nothing looks alike
     noisy = truth + torch.randn(truth.shape, generator=seeded(1))
-    mean, (weight,) = mix_with_similar(
+    mean, [weights] = mix_with_similar(
         noisy, truth, lambda harder: truth, torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), seeded(2)
     )
-    assert weight < 0.35
+    assert abs(weights[0]) < 0.2
     alone = nl_ridge(noisy[0], truth[0], torch.ones(64, 64))
     assert (mean - truth).square().mean() < 0.15 * (alone - truth).square().mean()
+
+
+def test_what_is_not_measured_does_not_count(photograph):
+    truth, counts = torch.from_numpy(photograph[0])[None], torch.ones(1, 128, 128, dtype=torch.bool)
+    noisy, variance = truth + 25 * torch.randn(truth.shape, generator=seeded()), torch.full((1, 1, 1, 1), 625.0)
+    counts[..., 64:] = False
+    weights = []
+    for beside in (0, 50):
+        filled = noisy.clone()
+        filled[..., 64:] = truth[..., 64:] + beside  # as a gap is: smooth, without noise
+        _, [one] = mix_with_similar(filled, box(filled), box, 0 * variance, variance, seeded(1), counts=counts)
+        weights.append(one)
+    np.testing.assert_allclose(*weights, atol=0.1)
+
+
+def test_trained_weights_gain_too_and_a_photograph_without_repetition_loses_nothing():
+    denoiser, rng = load_pretrained("bsd68_noise_model"), np.random.default_rng(0)
+    gains = []
+    for clean in (skimage.data.camera()[100:260, 100:260], skimage.data.coffee()[100:260, 100:260].mean(axis=-1)):
+        noisy = clean + rng.normal(0, 25, clean.shape)
+        gains.append(psnr(clean, denoiser.predict(noisy, similar=True)) - psnr(clean, denoiser.predict(noisy)))
+    assert min(gains) > -0.01 and max(gains) > 0.1, gains
 
 
 def test_it_helps_where_an_image_repeats_itself(denoiser, photograph):
