@@ -26,5 +26,5 @@ from .metrics import evaluate, psnr, scale_invariant_psnr, ssim
 from .network import UNet, build_network, receptive_radius
 from .optimizers import build_optimizers, cosine_schedule
 from .patches import split_images
-from .similar_patches import group_ridge, mix_with_similar, nl_ridge
+from .similar_patches import corrections, group_ridge, mix_with_similar, nl_ridge
 from .training import train
