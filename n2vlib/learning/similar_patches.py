@@ -125,10 +125,11 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator, counts=True
 
     A network and a group of patches get mostly different things wrong. And a residual, noisy - pilot, should be nothing
     but noise: where its neighbours know something of it, the network took away a part of the image. How much of each
-    `corrections` is best, Stein's lemma (1981) tells without the truth: for noise n of variance v, the sum of d n over
-    the pixels is on average the sum of v times how much d follows its pixel. So the error of pilot + sum of w d is
-    known but for a constant, and its smallest value is a linear equation for the weights w (SURE-LET, Blu & Luisier,
-    IEEE TIP 2007). How much d follows is seen on the image nudged by a little more noise, both ways.
+    `corrections` is best, the noisy image tells: it is nudged by some noise z more, both ways, and what both results
+    lack is compared with y - z / a where a z was added. For Gaussian noise that is independent of the noise they have
+    (Pang et al., CVPR 2021), and for so small a it is Stein's lemma (1981): the sum of a correction times the noise is
+    on average the noise's variance times how much the correction follows its pixel. So the error is known but for a
+    constant, and is smallest where a linear equation holds (SURE-LET, Blu & Luisier, IEEE TIP 2007).
 
     noisy, pilot: (C, Y, X), normalised. predict: a function that denoises such an image. gain, offset: of the noise,
     (C, 1, 1, 1) each. counts: booleans (C, Y, X), which pixels are measured, default all.
@@ -144,20 +145,18 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator, counts=True
     """
     variance, counts = _variance_at(pilot, gain, offset), torch.as_tensor(counts).expand_as(pilot)
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
-    noise *= (variance.sum((1, 2), keepdim=True) / noise.square().sum((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
-    nudged = [noisy + way * NUDGE * noise for way in (1, -1)]
-    nudged = [(image, predict(image)) for image in nudged]
-    mixed, weights = torch.empty_like(pilot), []
-    for c in range(len(pilot)):
-        more, less = (corrections(image[c], clean[c], variance[c]) for image, clean in nudged)
-        follows = noise[c] * (more - less) / (2 * NUDGE)
-        ways = corrections(noisy[c], pilot[c], variance[c])
-        known = ((ways * (noisy[c] - pilot[c]) - follows) * counts[c]).sum((1, 2))
-        products = torch.stack([(ways * way * counts[c]).sum((1, 2)) for way in ways])
-        best = torch.linalg.pinv(products.double(), rtol=1e-6, hermitian=True) @ known.double()
-        mixed[c] = pilot[c] + (best[:, None, None] * ways).sum(0)
-        weights.append(best.tolist())
-    return mixed, weights
+    known, products = torch.zeros(len(pilot), 1), torch.zeros(len(pilot), 1, 1)
+    for drawn in (noise, -noise):  # what goes along with it by chance goes the other way
+        nudged = noisy + NUDGE * drawn
+        first = predict(nudged)
+        lacking = (noisy - drawn / NUDGE - first) * counts
+        ways = torch.stack([corrections(*channel) for channel in zip(nudged, first, variance)])
+        known = known + (ways * lacking[:, None]).sum((2, 3))
+        products = products + torch.stack([(ways * way * counts[:, None]).sum((2, 3)) for way in ways.split(1, 1)], 2)
+    inverse = torch.linalg.pinv(products.double(), rtol=1e-6, hermitian=True)
+    weights = (inverse @ known.double()[..., None]).float()[..., 0]
+    ways = torch.stack([corrections(*channel) for channel in zip(noisy, pilot, variance)])
+    return pilot + (weights[..., None, None] * ways).sum(1), weights.tolist()
 
 
 @torch.autocast("cpu", enabled=False)
