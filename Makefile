@@ -37,7 +37,7 @@ playwright: setup
 	  echo "playwright could not be installed: the tests in a browser will be skipped"
 
 test-colab: setup  ## run all notebooks, widgets used, with the versions of Google Colab (eight minutes)
-	$(PY) -m pytest -n 2 -m colab tests/project/test_colab.py
+	$(PY) -m pytest -m colab tests/project/test_colab.py
 
 # What an older build left in build/lib would get into the wheel.
 colab: setup  ## make build/colab, a folder to upload to Colab or Drive: the wheel and the notebooks

@@ -129,11 +129,12 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator, counts=True
     lack is compared with y - z / a where a z was added. For Gaussian noise that is independent of the noise they have
     (Pang et al., CVPR 2021), and for so small a it is Stein's lemma (1981): the sum of a correction times the noise is
     on average the noise's variance times how much the correction follows its pixel. So the error is known but for a
-    constant, and is smallest where a linear equation holds (SURE-LET, Blu & Luisier, IEEE TIP 2007).
+    constant, and is smallest where a linear equation holds (SURE-LET, Blu & Luisier, IEEE TIP 2007). If the error of
+    the prediction itself comes out below 0, the noise is weaker than gain and offset say, and nothing is corrected.
 
     noisy, pilot: (C, Y, X), normalised. predict: a function that denoises such an image. gain, offset: of the noise,
     (C, 1, 1, 1) each. counts: booleans (C, Y, X), which pixels are measured, default all.
-    Returns the corrected images, (C, Y, X), and the weights of the corrections, a list for each channel.
+    Returns the corrected images, (C, Y, X), and the weights of the corrections, -1.5 to 1.5, a list for each channel.
 
     >>> wave = torch.sin(torch.arange(64) / 3).expand(1, 64, 64)
     >>> noisy = wave + 0.5 * torch.randn((1, 64, 64), generator=torch.Generator().manual_seed(0))
@@ -145,16 +146,18 @@ def mix_with_similar(noisy, pilot, predict, gain, offset, generator, counts=True
     """
     variance, counts = _variance_at(pilot, gain, offset), torch.as_tensor(counts).expand_as(pilot)
     noise = torch.randn(noisy.shape, generator=generator) * variance.sqrt()
-    known, products = torch.zeros(len(pilot), 1), torch.zeros(len(pilot), 1, 1)
+    error, known, products = -(variance * counts).sum((1, 2)), 0, 0
     for drawn in (noise, -noise):  # what goes along with it by chance goes the other way
         nudged = noisy + NUDGE * drawn
         first = predict(nudged)
-        lacking = (noisy - drawn / NUDGE - first) * counts
+        rest = (noisy - first) * counts
+        lacking = rest - counts * drawn / NUDGE
+        error = error + (rest * (2 * lacking - rest)).sum((1, 2)) / 2
         ways = torch.stack([corrections(*channel) for channel in zip(nudged, first, variance)])
         known = known + (ways * lacking[:, None]).sum((2, 3))
         products = products + torch.stack([(ways * way * counts[:, None]).sum((2, 3)) for way in ways.split(1, 1)], 2)
     inverse = torch.linalg.pinv(products.double(), rtol=1e-6, hermitian=True)
-    weights = (inverse @ known.double()[..., None]).float()[..., 0]
+    weights = (inverse @ known.double()[..., None]).float()[..., 0].clamp(-1.5, 1.5) * (error > 0)[:, None]
     ways = torch.stack([corrections(*channel) for channel in zip(noisy, pilot, variance)])
     return pilot + (weights[..., None, None] * ways).sum(1), weights.tolist()
 

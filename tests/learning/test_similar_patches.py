@@ -155,6 +155,11 @@ def test_a_noise_level_that_is_a_little_wrong_does_little_harm(photograph):
     assert mixed < best + 0.03 * alone
 
 
+def test_where_the_noise_is_weaker_than_told_nothing_is_corrected(photograph):
+    (alone, mixed, _), weights = mixed_boxes(photograph[0], said=50)
+    assert mixed == alone and weights == [0] * 4
+
+
 def test_no_pixel_is_corrected_by_its_own_residual():
     noisy = torch.randn(40, 45, generator=seeded())
     other = noisy.clone()
