@@ -12,7 +12,7 @@ losses           what training minimises; measured on trained networks: leak, no
 optimizers       Muon and Adam, learning rate, average of the weights
 training         the loop
 model_files      models and checkpoints on disk, and how an interrupted training is resumed
-similar_patches  what patches of the image that look alike tell of each other, mixed into a prediction
+similar_patches  what patches of the image that look alike, and residuals, tell of a prediction; it is corrected so
 denoiser         a trained network: prediction in tiles with a halo, self-ensemble, noise model applied
 metrics          PSNR, scale-invariant PSNR, SSIM: how close to the truth
 device           processors, number formats, threads, several processes

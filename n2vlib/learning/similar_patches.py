@@ -1,4 +1,4 @@
-"""What a small network does not see: patches elsewhere in the image that look alike, and tell of each other."""
+"""What a small network does not see: patches elsewhere that look alike, and what its residual still shows."""
 
 import numpy as np
 import torch
