@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 FILLS = ("mean", "zero", "random")  # strategies for structured blind spots
 STRENGTHS = 0.7, 1.8  # times config.recorruption: between these is the strength with which a patch is recorrupted
+BY_HEART = 100  # passes: as often as each pixel is cropped before one image could be known by heart
 NO_NEIGHBOUR = "a blind pixel has only blind pixels in its roi: lower masked_pixel_percentage or enlarge roi_size"
 
 
@@ -295,15 +296,16 @@ def fill_hidden(patches, hidden, strategy="mean", generator=None):
 
 # The three tasks: each turns a batch of patches into (network input, target, where to compare), all (B, C, Y, X) and
 # normalised; where: boolean, or how much each pixel counts. measured: boolean, what is not counts for nothing.
+# passes: how often each pixel of the images was cropped before; matters for recorrupted patches alone.
 
 
-def _noise2void(denoiser, patches, generator, measured=True):
+def _noise2void(denoiser, patches, generator, measured=True, passes=BY_HEART):
     """Hide single pixels, and predict them (Krull et al., CVPR 2019)."""
     masked, blind = mask_patches(patches, denoiser.config, generator)
     return masked, patches, blind & measured
 
 
-def _structn2v(denoiser, patches, generator, measured=True):
+def _structn2v(denoiser, patches, generator, measured=True, passes=BY_HEART):
     """Hide pixels together with all that carry the same noise, and predict them (Broaddus et al., ISBI 2020)."""
     config = denoiser.config
     percentage = config.masked_pixel_percentage
@@ -311,7 +313,7 @@ def _structn2v(denoiser, patches, generator, measured=True):
     return fill_hidden(patches, hidden, config.strategy, generator), patches, centres & measured
 
 
-def _recorrupted(denoiser, patches, generator, measured=True):
+def _recorrupted(denoiser, patches, generator, measured=True, passes=BY_HEART):
     """Add noise z to the input, take z / a from the target: no pixel need be hidden (Pang et al., CVPR 2021).
 
     With z of the noise's own covariance S, the noises n + a z and n - z / a have the covariance S - S = 0:
@@ -323,7 +325,8 @@ def _recorrupted(denoiser, patches, generator, measured=True):
     Ramani et al. (IEEE TIP 2008). That alone gains 0.05 to 0.24 dB in 1500 steps, but cells before a dark background
     are learned by heart sooner; so each patch has an a of its own, which costs half of that (benchmarks/README.md).
     """
-    half, (low, high) = max(1, len(patches) // 2), STRENGTHS
+    half, known = max(1, len(patches) // 2), min(1, passes / BY_HEART)
+    low, high = (1 + known * (bound - 1) for bound in STRENGTHS)
     measured = torch.as_tensor(measured, device=patches.device).expand_as(patches)[: 2 * half]
     patches = patches[: 2 * half]
     noise = denoiser.same_noise(patches, generator)
@@ -331,9 +334,8 @@ def _recorrupted(denoiser, patches, generator, measured=True):
     strength = denoiser.config.recorruption * (low + (high - low) * drawn)
     added = strength.repeat(2, 1, 1, 1)[: len(patches)] * noise
     variance = torch.stack([denoiser.variance_there(patches + way * added) for way in (1, -1)])
-    patches, noise, variance, measured = _overlaid(
-        patches, noise, variance, measured, generator, turning=denoiser.config.augment and len(patches) > 1
-    )
+    turning = known == 1 and denoiser.config.augment and len(patches) > 1
+    patches, noise, variance, measured = _overlaid(patches, noise, variance, measured, generator, turning)
     # Least squares count each pixel by one over its variance (Aitken 1936): with photons 0.12 dB, see two_stage.py
     # kinds, fly and jump, sharpened. It is that of the input alone, which is independent of the target's noise.
     counts = 1 / variance
@@ -352,8 +354,9 @@ def _overlaid(patches, noise, variance, measured, generator, turning=True):
     Both noises keep their covariance, and a network that never sees the same picture twice cannot learn one image
     by heart, noise included: of one photograph more training made the result worse (see benchmarks/README.md).
     All angles, so weights of either sign: cells before a dark background were learned by heart while one patch had a
-    weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB instead of 32.2). Short trainings
-    pay for it: 0.1 to 0.4 dB in 200 to 400 steps.
+    weight of at least 0.7 (two_stage.py kinds, fly, sharpened, 3500 steps: 31.1 dB instead of 32.2). Until an image
+    can be known by heart they only make the task harder, so training begins without them (BY_HEART): in 400 steps
+    that gains 0.1 to 0.8 dB, and with many images they never come (benchmarks/README.md).
     """
     half = -(-len(patches) // 2)
     angle = turning * 2 * math.pi * torch.rand(half, 1, 1, 1, generator=generator, device=patches.device)

@@ -306,6 +306,12 @@ class Run:
         )
         return min(1.0, max(done / limit for done, limit in limits if limit))
 
+    def passes(self):
+        """Return how often each pixel of the images was cropped so far, on average."""
+        stack, pages = self.training
+        cropped = self.step * self.config.batch_size * self.config.patch_size**2
+        return cropped / (len(pages) * stack.shape[2] * stack.shape[3])
+
     def tick(self):
         """Add the time since the last tick to the seconds spent: a budget is what a clock on the wall shows."""
         now = time.perf_counter()
@@ -347,7 +353,7 @@ def _train_step(run):
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
     patches, measured, noise = run.normalised_patches(run.training, run.crops)
-    seen, target, where = run.task(run.denoiser, patches, run.masks, measured)
+    seen, target, where = run.task(run.denoiser, patches, run.masks, measured, run.passes())
     with run.numbers():
         output = run.trained(seen.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), target, where, noise)

@@ -1,7 +1,7 @@
 """Tests what is said about two-stage denoising, one claim at a time, by short trainings: prints markdown tables."""
 
 import argparse
-import functools
+import math
 import time
 
 import numpy as np
@@ -107,20 +107,15 @@ def settings(arguments):
 
 
 def overlays(arguments):
-    """Train recorrupted for more and more steps, with patches laid over one another and without."""
+    """Train recorrupted for more and more steps, with patches laid over one another early, late, and never."""
     measured, _, run, rows = prepared(arguments)
-    ways = {"overlaid": masking._overlaid, "not overlaid": functools.partial(not_overlaid, masking._overlaid)}
-    for name, way in ways.items():
-        masking._overlaid = way
+    late = masking.BY_HEART
+    ways = {"overlaid from the beginning": 1e-9, f"overlaid after {late} passes": late, "never overlaid": math.inf}
+    for name, masking.BY_HEART in ways.items():
         for times in (1, 3, 6):
             steps = times * arguments.steps
             run(f"{name}, {steps} steps", dict(covariance=symmetrised(measured.values), max_steps=steps))
     table(rows)
-
-
-def not_overlaid(overlaid, *parts, turning):
-    """Return half of the patches as they are."""
-    return overlaid(*parts, turning=False)
 
 
 def shot(arguments):

@@ -1,5 +1,7 @@
 """Full masks for a patch, and the three tasks: what is hidden, what is seen, and what it is compared with."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -235,6 +237,24 @@ def test_overlaid_patches_know_how_strong_their_noise_is():
     assert variance.min() > 0.99 and variance.max() < 9.01
     ratio = own.flatten(1).var(dim=1) / variance[:, 0, 0, 0]
     assert (ratio - 1).abs().max() < 6 * (2 / 1024) ** 0.5  # of 1024 pixels; 400 patches
+
+
+def test_training_overlays_patches_once_each_pixel_was_cropped_often(tiny, monkeypatch):
+    """Two images of 64x64 are 8 patches of 32x32; with batches of 4 each pixel was cropped 1.5 times after 3 steps."""
+    overlays, images = [], np.random.default_rng(0).normal(100, 20, (2, 64, 64))
+
+    def noted(*parts):
+        overlays.append(parts[-1])
+        return _overlaid(*parts)
+
+    monkeypatch.setattr(masking, "_overlaid", noted)
+    monkeypatch.setattr(masking, "BY_HEART", 1.5)
+    config = tiny(covariance=known_covariance(KERNELS["blob"]), patch_size=32, batch_size=4, max_steps=5)
+    n2vlib.train(images, config)
+    assert overlays == [False] * 3 + [True] * 2
+    overlays.clear()
+    n2vlib.train(images, dataclasses.replace(config, augment=False))
+    assert overlays == [False] * 5
 
 
 def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
