@@ -43,7 +43,7 @@ RECIPES = {
     "bsd68_noise2void": dict(max_steps=14000, strategy="uniform_withCP", roi_size=5),
     "bsd68_n2v2": dict(max_steps=14000, n2v2=True, roi_size=5),
     "bsd68_noise_model": dict(max_steps=40000, noise_model="gaussian"),
-    "bsd68_recorrupted": dict(max_steps=12000, batch_size=8, learning_rate=1e-3),  # and the noise's covariance
+    "bsd68_recorrupted": dict(max_steps=8000, batch_size=8, learning_rate=1e-3, recorruption=0.25),  # and covariance
 }
 # Blind pixels in the context are a hindrance that prediction does not have: at the end few of them are better.
 FEW = dict(masked_pixel_percentage=2.8, learning_rate=5e-4, batch_size=8)
@@ -54,7 +54,7 @@ TUNING = {  # one after the other
     "bsd68_noise_model": [FEW | dict(max_steps=8000)] * 2 + [FEWEST, FEWEST | dict(components=3)],
 }
 MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
-BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise2void"}  # the same network: recorruption goes on from its weights
+BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise_model"}  # recorruption goes on from its weights, by `means_alone`
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
 SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
 STUDY = {
@@ -78,13 +78,13 @@ FILTERS = {
 
 def train(arguments):
     """Train one row of the table and write its weights and record."""
-    settings, start = RECIPES[arguments.name], BEGIN_WITH.get(arguments.name)
-    if arguments.name == "bsd68_recorrupted":  # the noise level is measured on the images too, by the network of row 3
-        measured = n2vlib.learning.blind_sigma(
-            n2vlib.load_pretrained("bsd68_noise_model"), n2vlib.datasets.bsd68(seed=0).train
-        )
+    settings, start = RECIPES[arguments.name], None
+    if arguments.name in BEGIN_WITH:  # the noise level is measured on the images too, by the network of row 3
+        start = n2vlib.load_pretrained(BEGIN_WITH[arguments.name])
+        measured = n2vlib.learning.blind_sigma(start, n2vlib.datasets.bsd68(seed=0).train)
         settings = settings | dict(covariance=np.pad([[float(measured[0]) ** 2]], 1).tolist())
-    make(arguments, settings, start and n2vlib.load_pretrained(start))
+        start = means_alone(start, n2vlib.N2VConfig(**(COMMON | settings)))
+    make(arguments, settings, start)
 
 
 def tune(arguments):
@@ -101,6 +101,15 @@ def tune(arguments):
     if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
     make(arguments, settings, start)
+
+
+def means_alone(start, config):
+    """Return a Denoiser whose one output is the mean of the means of the normal densities of the Denoiser `start`."""
+    network, weights = build_network(config, len(start.mean)), start.network.state_dict()
+    for name in [name for name in weights if ".last." in name]:
+        weights[name] = weights[name][: start.config.components].mean(dim=0, keepdim=True)
+    network.load_state_dict(weights)
+    return n2vlib.Denoiser(network, config, start.mean, start.std)
 
 
 def split_densities(one, count):
