@@ -78,7 +78,6 @@ def run_two_stage(images, config=None, callbacks=(), channel_axis=None):
     with _told("denoising", settings):
         _predict(result, images)
         result.metrics["denoised_by"] = _better(result, images, images.stack if parts[2] is None else parts[2])
-        _mix_similar(result, images)
     result.denoised = _handed_out(result, images)
     if settings["output_dir"] is not None:
         try:
@@ -254,27 +253,25 @@ def _hidden(result):
 
 def _predict(result, images):
     """Denoise the images with each stage that ran."""
+    result.metrics["similar"] = _similar_help(result, images)
     for stage, denoiser in result.stages.items():
-        clean = denoiser.predict(images.stack, tta=result.settings["tta"])
+        similar = stage == "stage2" and result.metrics["similar"]
+        clean = denoiser.predict(images.stack, tta=result.settings["tta"], similar=similar)
         setattr(result, f"denoised{stage[-1]}", from_stack(clean, images.like, images.channel_axis))
         result.metrics[stage] = {key: values[-1] for key, values in denoiser.history.items() if values}
 
 
-def _mix_similar(result, images):
-    """Mix similar patches into the images of a recorrupted stage 2, which were judged without them.
+def _similar_help(result, images):
+    """Return whether similar patches are to be mixed into the images of a recorrupted stage 2.
 
     Measured: 0.1 to 0.5 dB where neighbours are opposite, -0.06 to 0.33 after lines or waves were taken off, but -0.02
     to -0.50 where neighbours are alike: patches that look alike then do so for their noise, too.
     """
+    if result.stage2 is None or result.stage2.config.covariance is None:
+        return False
+    alike = any("alike" in report.kinds for report in result.reports)
     wanted = result.settings["similar"]
-    if wanted == "auto":
-        alike = any("alike" in report.kinds for report in result.reports)
-        wanted = not alike and images.stack.size <= FEW_PIXELS
-    recorrupted = result.metrics["denoised_by"] == "stage2" and result.stage2.config.covariance is not None
-    result.metrics["similar"] = bool(wanted and recorrupted)
-    if result.metrics["similar"]:
-        clean = result.stage2.predict(images.stack, tta=result.settings["tta"], similar=True)
-        result.denoised2 = from_stack(clean, images.like, images.channel_axis)
+    return bool(not alike and images.stack.size <= FEW_PIXELS if wanted == "auto" else wanted)
 
 
 def _better(result, images, stack):

@@ -308,7 +308,7 @@ def test_the_method_follows_from_the_law_that_the_report_tells(kind, camera):
     assert alone == (not {"alike", "opposite"} & set(report.kinds))
 
 
-def test_similar_patches_are_mixed_in_after_the_stages_were_compared(camera, monkeypatch):
+def test_similar_patches_are_mixed_into_a_recorrupted_stage_2(camera, monkeypatch):
     noisy = camera[:96, :112] + instrument_noise("sharpened", (96, 112), 0)[0]
     monkeypatch.setattr(n2vlib.two_stage.pipeline, "_against_stage_2", lambda *_: "")
     results = {
