@@ -46,8 +46,8 @@ class N2VConfig:
     Structured noise (one of the first two)
         struct_mask: odd-sized, boolean, True where the noise is that of the centre: hidden with it (structN2V).
         covariance: of the noise at each distance, (size, size) or (C, size, size), intensity units squared: patches
-            are recorrupted by recorruption times such noise (each by 0.7 to 1.8 times as much), predictions average
-            over draws of it (Pang et al. 2021).
+            are recorrupted by recorruption times such noise (each by 0.7 to 1.8 times as much, once it is possible that
+            images are known by heart), predictions average over draws of it (Pang et al. 2021).
         shot: with a covariance, for each channel (gain, dark), or None: the variance grows by gain * (signal - dark).
         lines: for each channel (rows, columns), the covariances of the offsets of whole ones, [] for none; waves: for
             each channel frequencies (y, x) in cycles a pixel. Both are estimated on each page and taken off it first.

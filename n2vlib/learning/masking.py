@@ -324,6 +324,7 @@ def _recorrupted(denoiser, patches, generator, measured=True, passes=BY_HEART):
     greatest part of the target's noise, only what the network makes of z is left, as in the estimate of the error by
     Ramani et al. (IEEE TIP 2008). That alone gains 0.05 to 0.24 dB in 1500 steps, but cells before a dark background
     are learned by heart sooner; so each patch has an a of its own, which costs half of that (benchmarks/README.md).
+    It costs more before an image can be known by heart, so the range of a widens with the passes until BY_HEART.
     """
     half, known = max(1, len(patches) // 2), min(1, passes / BY_HEART)
     low, high = (1 + known * (bound - 1) for bound in STRENGTHS)

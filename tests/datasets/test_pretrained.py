@@ -18,7 +18,7 @@ from n2vlib.noise.models import mean_and_variance
 
 MODELS = sorted((ROOT / "data" / "models").glob("*.pt"))
 NAMES = ["bsd68_n2v2", "bsd68_noise2void", "bsd68_noise_model", "bsd68_recorrupted"]
-FIRST = {"bsd68_recorrupted": "bsd68_noise2void"}  # whose training it went on from
+FIRST = {"bsd68_recorrupted": "bsd68_noise_model"}  # whose trainings it went on from
 
 every_model = pytest.mark.parametrize("name", NAMES)
 
@@ -32,9 +32,11 @@ def test_weights_are_small_and_each_has_its_record():
         assert told <= set(record)
         assert record["command"].startswith("python tests/benchmarks/bsd68.py ")
         steps = [record["command"] for record in (*record.get("before", []), record)]
-        assert steps[0].endswith(f" train {FIRST.get(path.stem, path.stem)}")
-        later = "train" if path.stem in FIRST else "tune"
-        assert all(command.endswith(f" {later} {path.stem}") for command in steps[1:])
+        if path.stem in FIRST:
+            assert steps.pop().endswith(f" train {path.stem}")
+        first = FIRST.get(path.stem, path.stem)
+        assert steps[0].endswith(f" train {first}")
+        assert all(command.endswith(f" tune {first}") for command in steps[1:])
         assert len(record["psnr"]) == len(record["psnr_tta"]) == len(record["ssim"]) == 68
 
 
@@ -95,6 +97,17 @@ def test_several_densities_begin_as_the_one_they_are_split_from(tiny, two_channe
         middle, spread = mean_and_variance(several.network(patch), 1)
     assert torch.allclose(middle, mean, atol=1e-6)
     assert torch.allclose(spread, variance + 0.15**2 * 2 / 3, atol=1e-6)  # -0.15, 0 and 0.15 with equal shares
+
+
+def test_recorruption_goes_on_from_the_means_of_the_densities_alone(tiny, two_channels, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "benchmarks")
+    from bsd68 import means_alone, split_densities
+
+    one = n2vlib.train(two_channels[:, 0], tiny(noise_model="gaussian"))
+    alone = means_alone(split_densities(one, 3), tiny(covariance=np.pad([[25.0]], 1)))
+    patch = torch.from_numpy(two_channels[:1, :1]).float() / 100
+    with torch.no_grad():
+        assert torch.allclose(alone.network(patch), mean_and_variance(one.network(patch), 1)[0], atol=1e-6)
 
 
 @every_model
