@@ -307,7 +307,7 @@ class Run:
         return min(1.0, max(done / limit for done, limit in limits if limit))
 
     def passes(self):
-        """Return how often each pixel of the images was cropped so far, on average."""
+        """Return how often each pixel of the images was cropped so far, on average, by this process."""
         stack, pages = self.training
         cropped = self.step * self.config.batch_size * self.config.patch_size**2
         return cropped / (len(pages) * stack.shape[2] * stack.shape[3])
