@@ -121,5 +121,6 @@ def test_the_script_that_made_the_weights_would_train_them_so_again(name, monkey
     assert 1 <= len(parts) <= len(plans)  # that of row 1 changed nothing and was not kept
     for number, (part, plan) in enumerate(zip(parts, plans)):
         settings = COMMON | RECIPES[name] | plan | dict(seed=number)
-        measured = {key: part["config"][key] for key in ("noise_sigma", "covariance") if part["config"].get(key)}
+        found = ("noise_sigma", "covariance", "per_image")  # by the training on the images
+        measured = {key: part["config"][key] for key in found if part["config"].get(key) is not None}
         assert n2vlib.N2VConfig(**settings | measured) == n2vlib.N2VConfig(**part["config"])
