@@ -329,6 +329,23 @@ def told(arguments):
     table([row("row 3, told the truth", scores), row("row 3, told the truth, self-ensemble", scores, "_tta")])
 
 
+def recorruption(arguments):
+    """Train recorrupted from row 1's weights, briefly, with less and less noise added: how much is best?"""
+    arguments.seed = 0
+    images, rows = n2vlib.datasets.bsd68(seed=0), []
+    [sigma] = np.atleast_1d(n2vlib.datasets.pretrained_record("bsd68_noise_model")["noise_sigma"])
+    known = dict(covariance=np.pad([[float(sigma) ** 2]], 1).tolist(), max_steps=arguments.steps)
+    for a in (0.5, 0.35, 0.25):
+        config = n2vlib.N2VConfig(**(COMMON | RECIPES["bsd68_recorrupted"] | known | dict(recorruption=a)))
+        denoiser = n2vlib.train(images.train, config, start=n2vlib.load_pretrained("bsd68_noise2void"))
+        pairs = list(zip(images.clean[::8], images.noisy[::8]))
+        scores = {n: np.mean([n2vlib.psnr(s, denoiser.predict(y, draws=n)) for s, y in pairs]) for n in (1, 8)}
+        rows.append({"a": a} | {f"PSNR (dB), draws: {n}": f"{score:.2f}" for n, score in scores.items()})
+        say(rows[-1])
+    header(f"every eighth test image of BSD68, {arguments.steps} steps", arguments)
+    table(rows)
+
+
 def similar(arguments):
     """Correct row 3's results by similar patches and residuals, and print what each image gains."""
     arguments.seed = 0
@@ -370,6 +387,9 @@ def main():
     commands.add_parser("table", help=show.__doc__).set_defaults(run=show)
     for task in (study, leaks, told, similar):
         commands.add_parser(task.__name__, help=task.__doc__).set_defaults(run=task)
+    command = commands.add_parser("recorruption", help=recorruption.__doc__)
+    command.add_argument("--steps", type=int, default=800)
+    command.set_defaults(run=recorruption)
     arguments = parsed(parser)
     find_data()
     arguments.run(arguments)
