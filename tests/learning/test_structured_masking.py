@@ -269,6 +269,19 @@ def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
             torch.testing.assert_close((one + other) / 2, patches[: max(1, len(patches) // 2)], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 1, 2])
+def test_strengths_spread_until_images_could_be_known_by_heart(share, tiny):
+    config = tiny(covariance=known_covariance(KERNELS["blob"]), augment=False)
+    denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
+    patches = torch.zeros((400, 1, 16, 16))
+    seen, target, _ = _recorrupted(denoiser, patches, seeded(), passes=share * masking.BY_HEART)
+    one, other = seen.chunk(2)
+    up, down = target.chunk(2)
+    a = ((one - other).norm(dim=(2, 3)) / (down - up).norm(dim=(2, 3))) ** 0.5 / config.recorruption
+    low, high = (1 + min(1, share) * (bound - 1) for bound in masking.STRENGTHS)
+    assert a.min().item() == pytest.approx(low, abs=0.03) and a.max().item() == pytest.approx(high, abs=0.03)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_noise_is_added_both_ways(count, tiny):
     """Two inputs lie as far above a patch as below it, their targets the other way round, 1 / a**2 times as far.
