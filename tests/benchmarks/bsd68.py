@@ -82,7 +82,7 @@ def train(arguments):
     if arguments.name in BEGIN_WITH:  # the noise level is measured on the images too, by the network of row 3
         start = n2vlib.load_pretrained(BEGIN_WITH[arguments.name])
         measured = n2vlib.learning.blind_sigma(start, n2vlib.datasets.bsd68(seed=0).train)
-        settings = settings | dict(covariance=np.pad([[float(measured[0]) ** 2]], 1).tolist())
+        settings = settings | dict(covariance=covariance_of_white(measured[0]))
         start = means_alone(start, n2vlib.N2VConfig(**(COMMON | settings)))
     make(arguments, settings, start)
 
@@ -101,6 +101,11 @@ def tune(arguments):
     if settings.get("components", 1) > start.config.components:
         start = split_densities(start, settings["components"])
     make(arguments, settings, start)
+
+
+def covariance_of_white(sigma):
+    """Return the covariance of white noise as N2VConfig takes it: 3x3 distances, none but 0 with any."""
+    return np.pad([[float(sigma) ** 2]], 1).tolist()
 
 
 def means_alone(start, config):
@@ -333,8 +338,8 @@ def recorruption(arguments):
     """Train recorrupted from row 1's weights, briefly, with less and less noise added: how much is best?"""
     arguments.seed = 0
     images, rows = n2vlib.datasets.bsd68(seed=0), []
-    [sigma] = np.atleast_1d(n2vlib.datasets.pretrained_record("bsd68_noise_model")["noise_sigma"])
-    known = dict(covariance=np.pad([[float(sigma) ** 2]], 1).tolist(), max_steps=arguments.steps)
+    sigma = n2vlib.datasets.pretrained_record("bsd68_noise_model")["noise_sigma"]
+    known = dict(covariance=covariance_of_white(sigma), max_steps=arguments.steps)
     for a in (0.5, 0.35, 0.25):
         config = n2vlib.N2VConfig(**(COMMON | RECIPES["bsd68_recorrupted"] | known | dict(recorruption=a)))
         denoiser = n2vlib.train(images.train, config, start=n2vlib.load_pretrained("bsd68_noise2void"))
