@@ -37,6 +37,8 @@ ROUNDS = 2
 
 def one(arguments):
     """Print the milliseconds of a step, or the seconds and megabytes of a prediction, of the library in a folder."""
+    if not Path(n2vlib.__file__).is_relative_to(arguments.root):
+        sys.exit(f"{arguments.root} holds no n2vlib: {n2vlib.__file__} would have been measured in its place")
     torch.set_num_threads(arguments.threads)
     if arguments.group:
         torch.distributed.init_process_group("gloo")
@@ -127,14 +129,19 @@ def scale(arguments):
     table([dict(zip(names, (*row[:3], f"{row[3]:.3g}", f"{row[4]:.0f}"))) for row in rows])
 
 
+def folder(name):
+    """Return a folder's whole path: the measurements start in another one."""
+    return Path(name).resolve()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="command")
     chosen = {run: commands.add_parser(run.__name__, help=run.__doc__) for run in (steps, scale, one)}
     for run, command in chosen.items():
         command.set_defaults(run=run)
-    chosen[steps].add_argument("--against", type=Path, required=True, help="a checkout of another commit")
-    chosen[one].add_argument("root", type=Path)
+    chosen[steps].add_argument("--against", type=folder, required=True, help="a checkout of another commit")
+    chosen[one].add_argument("root", type=folder)
     chosen[one].add_argument("what", choices=(*KINDS, "predict"))
     for name, value in dict(threads=2, steps=150, side=256, images=1, channels=1).items():
         chosen[one].add_argument(f"--{name}", type=int, default=value)
