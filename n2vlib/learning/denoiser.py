@@ -24,7 +24,7 @@ from .similar_patches import mean_with_similar, mix_with_similar
 LARGEST_LEAK = 0.05  # a network that follows its own pixel more than this predicts it hidden
 CROP = 256  # pixels, the side of the square that the noise is looked at in
 ACTIVATION_BYTES = 2**27  # about what the activations of one tile may take
-ENOUGH = 14  # squared halos for each of the network's top channels: larger tiles are no faster on a processor
+ENOUGH = 52  # bytes a squared halo and top channel of the network: larger tiles are no faster on a processor
 NORMALISED = 0, 1  # mean and spread
 MEAN, VARIANCE = 0, 1  # of the posterior: which of them is asked of a tile
 NOISY = 0.2  # of the image's spread: noise beside which rounding to bfloat16, some thousandths of it, is harmless
@@ -304,7 +304,7 @@ class Denoiser:
         number = 2 if torch.is_autocast_enabled(self.device.type) else 4  # bytes; about six top-level maps live at once
         most = ACTIVATION_BYTES / (6 * number * self.config.num_channels_init)
         if height * width > most and self.device.type == "cpu":
-            most = min(most, ENOUGH * halo**2 * self.config.num_channels_init)
+            most = min(most, ENOUGH / number * halo**2 * self.config.num_channels_init)
         return tile_sides(height, width, halo, multiple, most)
 
     def _predict_tile(self, tile, asked, noise=None, missing=None, part=MEAN):

@@ -71,6 +71,18 @@ class UpConvolution(nn.ConvTranspose2d):
         return squares.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
 
 
+class ReLU(nn.ReLU):
+    """Set what is below 0 to 0, in place."""
+
+    def forward(self, image):
+        """Map an image to one of the same shape."""
+        if image.dtype == torch.bfloat16 and not image.requires_grad:
+            # Seen as an integer, a number has the same sign, and that takes a fifth of the time: 6 % of a prediction.
+            image.view(torch.int16).clamp_min_(0)
+            return image
+        return super().forward(image)
+
+
 class ChannelwiseUNets(nn.Module):
     """Run one single-channel U-Net for each channel, so that no channel influences another.
 
@@ -121,9 +133,9 @@ def two_convolutions(before, after):
     """Return two 3x3 convolutions, each followed by a ReLU; the image size stays."""
     return nn.Sequential(
         nn.Conv2d(before, after, kernel_size=3, padding=1),
-        nn.ReLU(inplace=True),
+        ReLU(inplace=True),
         nn.Conv2d(after, after, kernel_size=3, padding=1),
-        nn.ReLU(inplace=True),
+        ReLU(inplace=True),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from n2vlib import N2VConfig, draw_blind_pixels, mask_patches, replace_blind_pixels
 from n2vlib.learning.config import STRATEGIES
 from n2vlib.learning.losses import blind_loss
-from n2vlib.learning.network import UNet, blur_pool, build_network, pad_to_multiple, receptive_radius
+from n2vlib.learning.network import ReLU, UNet, blur_pool, build_network, pad_to_multiple, receptive_radius
 
 depths = st.integers(1, 3)
 
@@ -76,6 +76,21 @@ def test_weights_come_from_the_seed_and_leave_the_callers_random_numbers_alone()
     assert not all(torch.equal(first[name], other[name]) for name in first)
     one, two = (first[f"networks.{channel}.last.weight"] for channel in (0, 1))
     assert not torch.equal(one, two), "channels start from the same weights"
+
+
+@pytest.mark.parametrize("numbers", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_rectified_is_what_torch_rectifies_with_a_gradient_and_without(numbers, layout):
+    image = torch.randn(2, 16, 37, 53, generator=torch.Generator().manual_seed(0)).to(numbers, memory_format=layout)
+    image[0, 0, 0, :4] = torch.tensor([-0.0, 0.0, -torch.inf, torch.inf])
+    expected = image.clamp(min=0)
+    with torch.no_grad():
+        whole, part = image.clone(), image[..., 3:30, 5:47].clone()
+        assert torch.equal(ReLU(inplace=True)(whole), expected) and torch.equal(whole, expected)
+        assert torch.equal(ReLU(inplace=True)(part), expected[..., 3:30, 5:47])
+    asked = image.clone().requires_grad_()
+    ReLU(inplace=True)(asked * 1).sum().backward()
+    assert torch.equal(asked.grad, (image > 0).to(numbers))
 
 
 @pytest.mark.parametrize("n2v2", [False, True])
