@@ -1,7 +1,7 @@
 """What the speed was and is: a step beside that of another commit, and how time and memory grow.
 
     git worktree add build/benchmarks/before 1b7daf5
-    python tests/benchmarks/faster.py steps --against build/benchmarks/before   # ~5 min on two cores at rest
+    python tests/benchmarks/faster.py steps --against build/benchmarks/before   # ~11 min on two cores at rest
     python tests/benchmarks/faster.py scale                                     # ~6 min
 
 The two checkouts take turns, each measurement in a process of its own.
@@ -32,7 +32,7 @@ KINDS = dict(
     recorrupted=dict(covariance=np.pad([[625.0]], 1)),
     four=dict(noise_model="gaussian"),  # channels
 )
-ROUNDS = 2
+ROUNDS = 4
 
 
 def one(arguments):
