@@ -45,6 +45,7 @@ SETTINGS = SimpleNamespace(
     budgets=(2, 3, 4, 5, 6, 8, 10, 15, 20, 30),
     seconds=60,
     longer=120,
+    earlier=(30, 40, 50),  # CAREamics' result swings from one moment to the next: its best of these counts, too
 )
 
 
@@ -65,14 +66,14 @@ def measure(arguments):
 def measure_careamics(clean, noisy, folder):
     """Return CAREamics' row, and the PSNR that it reaches in the longer time: the quality to race to."""
     say("CAREamics trains")
-    answer = train_careamics(noisy, folder, SETTINGS, [SETTINGS.seconds, SETTINGS.longer])
-    first, last = answer["marks"]
-    psnrs = [n2vlib.psnr(clean, np.load(mark["file"])) for mark in (first, last)]
-    reached = [mark["seconds"] for mark, value in zip((first, last), psnrs) if value >= max(psnrs)]
+    answer = train_careamics(noisy, folder, SETTINGS, [*SETTINGS.earlier, SETTINGS.seconds, SETTINGS.longer])
+    psnrs = [n2vlib.psnr(clean, np.load(mark["file"])) for mark in answer["marks"]]
+    say(", ".join(f"{mark['seconds']:.0f} s: {value:.2f} dB" for mark, value in zip(answer["marks"], psnrs)))
+    reached = [mark["seconds"] for mark, value in zip(answer["marks"], psnrs) if value >= max(psnrs)]
     step = statistics.median(np.diff(answer["clock"]))
     name = f"CAREamics {answer['versions']['careamics']}"
     speeds = prediction(predict_careamics(noisy, folder, SETTINGS))
-    return row(name, psnrs[0], reached[0], SETTINGS.careamics_batch / step, **speeds), max(psnrs)
+    return row(name, max(psnrs[:-1]), reached[0], SETTINGS.careamics_batch / step, **speeds), max(psnrs)
 
 
 def measure_ours(clean, noisy, model, target, folder):
