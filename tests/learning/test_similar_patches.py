@@ -1,5 +1,7 @@
 """What patches that look alike tell of each other: its formula, its weight, and what a prediction makes of it."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import skimage.data
@@ -221,13 +223,15 @@ def test_it_helps_where_noise_is_correlated(kind, photograph):
     assert np.array_equal(mixed, denoiser.predict(noisy, similar=True)), "the same each time"
 
 
-def test_intensities_are_scaled_with_their_covariance(photograph):
+def test_intensities_are_scaled_with_their_covariance(photograph, monkeypatch):
+    # In bfloat16 both would be rounded in places of their own, by up to 1.2 in the result.
+    monkeypatch.setattr("n2vlib.learning.training.fast_numbers", lambda device: contextlib.nullcontext())
     noisy = photograph[0] + instrument_noise("sharpened", photograph[0].shape, 0)[0]
     covariance, results = noise_law(noisy).covariance, []
     for scale in (1, 10):
         small = dict(max_steps=3, num_channels_init=4, device="cpu")
         denoiser = train(scale * noisy + 300, N2VConfig(covariance=scale**2 * covariance, strategy=None, **small))
-        results.append((denoiser.predict(scale * noisy + 300, similar=True) - 300) / scale)
+        results.append((denoiser.predict(scale * noisy + 300, similar=True, exact=True) - 300) / scale)
     np.testing.assert_allclose(*results, atol=0.1)
 
 
