@@ -88,8 +88,8 @@ def write_log(run):
 def restore_checkpoint(run):
     """Set a fresh training to where checkpoint_dir/last.pt left off; do nothing if there is none.
 
-    The limits and the callbacks may differ from before, all that shapes the weights may not.
-    Raises ValueError if the file belongs to other images or settings, or cannot be read.
+    The limits and the callbacks may differ from before, all that shapes the weights may not: ValueError if the file
+    belongs to other images or settings, or cannot be read. (The spread of before stays: a `start` may have changed it.)
     """
     if run.config.checkpoint_dir is None:
         raise ValueError("resume=True needs the folder to resume from: set checkpoint_dir in the config")
@@ -104,11 +104,10 @@ def restore_checkpoint(run):
     saved["per_image"] = bool(saved["per_image"])  # which older checkpoints do not know
     changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
     if changed or content.get("mean") != fresh["mean"] or "training" not in content:
-        what = f"other settings ({', '.join(changed)})" if changed else "other images"
+        what = f"other settings ({', '.join(changed)})" if changed else "other images, or another start"
         raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
-    validated = any(loss is not None for loss in content["history"].get("validation_loss", []))
-    if validated != (run.validation is not None):
-        how = "with" if validated else "without"
+    how = "with" if any(loss is not None for loss in content["history"].get("validation_loss", [])) else "without"
+    if how != ("without" if run.validation is None else "with"):
         raise ValueError(f"{path} was trained {how} validation images: resume {how} them, or choose a new folder")
     try:
         state = content["training"]
@@ -119,7 +118,8 @@ def restore_checkpoint(run):
                 part.load_state_dict(saved)
         run.crops.set_state(state["crops"])
         run.masks.set_state(state["masks"])
-        run.step, run.seconds = int(state["step"]), float(state["seconds"])
+        run.step, run.seconds, run.denoiser.std = int(state["step"]), float(state["seconds"]), content["std"]
+        run.normal_noise = run.denoiser.normal_noise() if run.denoiser.noise else None
         run.history.update({name: list(content["history"][name]) for name in run.history})
     except Exception as error:  # each part has its own kind of failure
         raise ValueError(

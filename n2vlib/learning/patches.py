@@ -14,6 +14,8 @@ NO_GAPS = Gaps({})
 MOST_VALUES = 2**26  # of the images whose noise is measured: half a gigabyte in float64
 MOST_TRIES = 8  # to find a patch with at least LEAST_MEASURED of its pixels measured
 LEAST_MEASURED = 0.5
+GREATLY = 5  # times as wide as that of a quarter of the images is the brightest one's spread
+FEW_SPREAD = 5  # times the width of the middle two thirds of all values: a spread that few pixels make
 OPAQUE = (1, 255, 65535)  # transparency of an image that has none, as files store it
 SOME = 2**14  # pixels that tell in which units an image is
 MOST_SPREADS, LEAST_SPREADS = 10, 0.01  # of the training images: what is so far away or so wide, or so flat, has others
@@ -69,6 +71,25 @@ def channel_statistics(stack, pages, mean, std, count):
         if spread[channel] == 0:
             refuse_constant(channel, stack.shape[1], stack[pages[0], channel, 0, 0])
     return middle, spread
+
+
+def differ_greatly(std, count):
+    """Return whether the spreads of the images, (N, C), differ so much that the brightest are all that counts.
+
+    count: of the pixels measured, (N, C); a channel of an image without any says nothing.
+    """
+    each = [spread[many > 0] for spread, many in zip(std.T, count.T)]
+    return any(len(spread) > 1 and spread.max() > GREATLY * np.quantile(spread, 0.25) for spread in each)
+
+
+def is_wide(some, std):
+    """Return whether in some channel of pages (N, C, Y, X) few pixels make the spread, and the others hardly vary.
+
+    std: the channels' standard deviations, (C,). Where most pixels are equal (no photon) they have no noise that
+    could be small.
+    """
+    low, high = np.nanquantile(some, (0.16, 0.84), axis=(0, 2, 3))
+    return bool(np.any((low < high) & (high - low < std / FEW_SPREAD)))
 
 
 def warn_of_other_units(page, mean, std):

@@ -14,7 +14,7 @@ from ..images.arrays import check_values, to_stack
 from ..images.gaps import MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.choice import choose_noise_model, looked_at
 from ..noise.law import without_patterns
-from ..noise.models import estimate_noise
+from ..noise.models import estimate_noise, normalised_as_known
 from .config import N2VConfig
 from .denoiser import Denoiser, copy_weights
 from .device import (
@@ -37,14 +37,13 @@ from .patches import (
     channel_statistics,
     checked_corners,
     crop_patches,
+    differ_greatly,
+    is_wide,
     page_statistics,
     refuse_constant,
     some_images,
     split_images,
 )
-
-GREATLY = 5  # times as wide as that of a quarter of the images is the brightest one's spread
-FEW_SPREAD = 5  # times the width of the middle two thirds of all values: a spread that few pixels make
 
 
 def train(
@@ -71,8 +70,9 @@ def train(
         fraction such as 0.2: that share of the images, drawn from config.seed, is held out (`split_images`).
     callbacks: functions called after each step with a `Progress`; one that returns True ends it.
     start: a Denoiser with whose weights to begin (fine-tuning), else random ones; depth, width, n2v2,
-        noise model, components and channels must be the same, all other settings may differ. It stays as it is.
-    resume: go on from config.checkpoint_dir/last.pt, or begin if there is none.
+        noise model, components and channels must be the same, all other settings may differ. It stays as it is. With a
+        noise model the images are normalised such that it knows the strength of their noise (`normalised_as_known`).
+    resume: go on from config.checkpoint_dir/last.pt, or begin if there is none; with the same start.
     channel_axis: the axis of the channels, for (Y, X, C) and (N, Y, X, C).
     corners: where patches may be cut, (K, 3) integers: image, row, column of the upper left pixel (None: anywhere).
     valid: booleans of the image's shape or (Y, X), False where a pixel is no measurement. Constant and saturated
@@ -182,25 +182,6 @@ def _settled(config, some, std, count):
     return config
 
 
-def differ_greatly(std, count):
-    """Return whether the spreads of the images, (N, C), differ so much that the brightest are all that counts.
-
-    count: of the pixels measured, (N, C); a channel of an image without any says nothing.
-    """
-    each = [spread[many > 0] for spread, many in zip(std.T, count.T)]
-    return any(len(spread) > 1 and spread.max() > GREATLY * np.quantile(spread, 0.25) for spread in each)
-
-
-def is_wide(some, std):
-    """Return whether in some channel of pages (N, C, Y, X) few pixels make the spread, and the others hardly vary.
-
-    std: the channels' standard deviations, (C,). Where most pixels are equal (no photon) they have no noise that
-    could be small.
-    """
-    low, high = np.nanquantile(some, (0.16, 0.84), axis=(0, 2, 3))
-    return bool(np.any((low < high) & (high - low < std / FEW_SPREAD)))
-
-
 def _without_empty(stack, gaps):
     """Return the numbers of the images in which at least one pixel is measured."""
     full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
@@ -209,6 +190,16 @@ def _without_empty(stack, gaps):
             refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
         raise ValueError(f"no pixel is left to learn from: {gaps.words}")
     return np.asarray(full)
+
+
+def _begin_with(start, network, mean, std, noise):
+    """Give a network the weights of a Denoiser, or None; return by which mean and spread it is to see the images."""
+    if start is not None:
+        copy_weights(start, network)
+    if start is None or start.config.per_image or not (noise and start.noise):
+        return mean, std
+    known = start.mean, start.std, start.normal_noise()[1].flatten().cpu().numpy()
+    return normalised_as_known(mean, std, noise, *np.array(known))
 
 
 class Run:
@@ -235,8 +226,7 @@ class Run:
             _warn_of_other_noise(some, config.noise_model)
         self.device = choose_device(config.device)
         self.network = build_network(config, len(mean)).to(self.device)
-        if start is not None:
-            copy_weights(start, self.network)
+        mean, std = _begin_with(start, self.network, mean, std, noise)
         self.trained = all_processes(self.network)
         self.average = copy.deepcopy(self.network) if config.average_weights else None
         self.weights = list(self.network.parameters())

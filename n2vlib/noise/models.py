@@ -20,6 +20,8 @@ POWERS = np.arange(2, 8.1, 0.1)  # of distance, with which a structure's mean sq
 MOST = 0.5  # of a class's variance may be structure
 SMALLEST_PAGE = 8  # pixels
 DENSE = 0.1  # of the measured pixels, in whose squares at least gaps must leave something
+LARGER, SMALLER = 2, 4  # times: as much as images may grow or shrink for their noise's sake; growing more was worse
+ALIKE = 0.1  # two deviations of noise that differ by less are of images of one kind, if their means fit, too
 SMALLEST_VARIANCE = 1e-8  # of a prediction, normalised: keeps the likelihood finite, and is below any noise
 
 
@@ -62,6 +64,28 @@ def each_channel(config, name, channels):
     if len(values) not in (1, channels):
         raise ValueError(f"{name} has {len(values)} values for {channels} channels: give one, or one for each")
     return [float(v) for v in np.broadcast_to(values, channels)]
+
+
+def normalised_as_known(mean, std, noise, known_mean, known_std, known_variance):
+    """Return by which mean and spread to normalise images so that a trained network knows the strength of their noise.
+
+    A network knows noise of one strength, in normalised units. If that of other images is stronger there, it takes
+    it for signal; if it is weaker, it smooths too much. Dividing by something else than the images' own spread mends
+    that: trained weights made for sigma 25 turn sigma 60 into 25.1 dB instead of 15 (tests/benchmarks/README.md).
+    Images of the kind that it learned from, with such noise, are normalised as those were.
+
+    mean, std: of the images' channels, (C,). noise: their gain and offset, as of `estimate_noise`. known_mean,
+    known_std: by which the network's images were normalised, (C,); all these in intensity units. known_variance: that
+    of the noise that it knows, normalised, (C,). Returns two arrays (C,), intensity units.
+
+    >>> known = np.array([[110.0], [60.0], [0.25]])
+    >>> normalised_as_known(np.array([100.0]), np.array([50.0]), ([0.0], [40.0**2]), *known)
+    (array([100.]), array([80.]))
+    """
+    variance = np.multiply(noise[0], mean) + noise[1]
+    wanted = np.sqrt(np.maximum(variance, 0) / np.maximum(known_variance, SMALLEST_VARIANCE))
+    alike = (np.abs(wanted / known_std - 1) < ALIKE) & (np.abs(mean - known_mean) < known_std)
+    return np.where(alike, known_mean, mean), np.where(alike, known_std, np.clip(wanted, std / LARGER, std * SMALLER))
 
 
 def _sigma_not_clipped(pages):

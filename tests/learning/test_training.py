@@ -28,7 +28,7 @@ from n2vlib.learning.losses import blind_loss, measure_leak
 from n2vlib.learning.optimizers import Muon, orthogonalise
 from n2vlib.learning.patches import channel_statistics, crop_patches, page_statistics
 from n2vlib.learning.training import Run, _train_epoch, _train_step
-from n2vlib.noise.models import SMALLEST_VARIANCE
+from n2vlib.noise.models import LARGER, SMALLER, SMALLEST_VARIANCE
 
 
 def weights(model):
@@ -732,6 +732,51 @@ def test_fine_tuning_begins_with_the_weights_of_start_and_leaves_them_alone(imag
         torch.testing.assert_close(tensor, before[name], rtol=1e-6, atol=2e-9)
     assert not same_weights(weights(fresh), weights(tuned))
     assert tuned.mean == [pytest.approx(image.mean())]  # normalised as its own images are
+
+
+@pytest.mark.parametrize("model", [dict(noise_model="gaussian"), dict(noise_model="poisson_gaussian", noise_gain=0.1)])
+@pytest.mark.parametrize("times", [0.6, 1.5, 3.0])
+def test_noise_of_another_strength_is_as_strong_as_the_weights_know_it(camera, tiny, model, times):
+    """Which unit an image has, a network cannot tell: it is the noise that is made alike, not the picture."""
+
+    def config(sigma):
+        known = dict(noise_sigma=sigma) if model["noise_model"] == "gaussian" else dict(noise_offset=sigma**2)
+        return tiny(max_steps=1, **model, **known)
+
+    first = Run(camera[None, None], None, config(20.0)).denoiser
+    other = Run(camera[None, None], None, config(20.0 * times), first).denoiser
+    known, now = (float(denoiser.normal_noise()[1]) for denoiser in (first, other))
+    assert now == pytest.approx(known)
+    assert other.mean == [pytest.approx(camera.mean())]
+
+
+def test_images_of_the_kind_of_the_start_are_normalised_as_its_own(camera, tiny):
+    config = tiny(max_steps=1, noise_model="gaussian", noise_sigma=20.0)
+    first = Run(camera[None, None], None, config).denoiser
+    nearly = dataclasses.replace(config, noise_sigma=21.0)
+    part = Run(camera[None, None, :40, :40] + 5, None, nearly, first).denoiser
+    assert (part.mean, part.std) == (first.mean, first.std)
+    far = Run(camera[None, None] + 5 * first.std[0], None, nearly, first).denoiser  # dark and bright mean nothing there
+    assert far.mean == [pytest.approx(first.mean[0] + 5 * first.std[0])]
+
+
+@pytest.mark.parametrize("sigma, times", [(0.1, 1 / LARGER), (2000.0, SMALLER)])
+def test_images_are_not_scaled_without_limit_for_the_sake_of_their_noise(camera, tiny, sigma, times):
+    config = tiny(max_steps=1, noise_model="gaussian", noise_sigma=20.0)
+    first = Run(camera[None, None], None, config).denoiser
+    other = Run(camera[None, None], None, dataclasses.replace(config, noise_sigma=sigma), first).denoiser
+    assert other.std == [pytest.approx(times * camera.std())]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_fine_tuning_is_resumed_in_the_units_in_which_it_was_saved(noisy, tiny, tmp_path, started):
+    first = train(noisy, tiny(max_steps=1, noise_model="gaussian", noise_sigma=20.0))
+    config = tiny(noise_model="gaussian", noise_sigma=40.0, steps_per_epoch=2, max_steps=4, checkpoint_dir=tmp_path)
+    whole = train(noisy, dataclasses.replace(config, checkpoint_dir=None), start=first)
+    train(noisy, dataclasses.replace(config, max_steps=2, lr_scheduler="plateau"), start=first)
+    start = first if started else None
+    half = train(noisy, dataclasses.replace(config, lr_scheduler="plateau"), start=start, resume=True)
+    assert half.std == whole.std != [pytest.approx(noisy.std())]
 
 
 @pytest.mark.parametrize("changes", [dict(depth=1), dict(n2v2=True), dict(noise_model="gaussian")])
