@@ -10,6 +10,7 @@
     python tests/benchmarks/bsd68.py told                      # how far row 3's network comes if it is told the truth
     python tests/benchmarks/bsd68.py similar                   # row 3, corrected by similar patches and residuals
     python tests/benchmarks/bsd68.py adapted                   # row 3, trained a little more on each noisy test image
+    python tests/benchmarks/bsd68.py levels                    # row 3 and noise of other strengths than it learned
 
 BSD68 is looked for as everywhere in n2vlib: N2VLIB_DATA, or the authors' archive is downloaded.
 """
@@ -36,7 +37,7 @@ from n2vlib.learning.losses import own_influence
 from n2vlib.learning.network import build_network, set_apart
 from n2vlib.learning.optimizers import build_optimizers, cosine_schedule, update_average
 from n2vlib.learning.patches import crop_patches
-from n2vlib.noise.models import expected_signal, mean_and_variance
+from n2vlib.noise.models import expected_signal, mean_and_variance, normalised_as_known
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -392,6 +393,34 @@ def adapted(arguments):
         print(f"  above BM3D by {ahead.mean():.2f} dB, ahead of it on {(ahead > 0).sum()} of {len(ahead)} images")
 
 
+def levels(arguments):
+    """Give row 3's weights noise of other strengths: as they are, normalised as they know it, and after some steps."""
+    arguments.seed = 0
+    images, start, rows = n2vlib.datasets.bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model"), []
+    known = np.array([start.mean, start.std, start.normal_noise()[1].flatten().tolist()])
+    for sigma in (10, 15, 25, 40, 60):
+        config = dataclasses.replace(start.config, **ADAPTING | dict(noise_sigma=sigma, max_steps=arguments.steps))
+        scores = []
+        for clean in images.clean[::8]:
+            noisy = clean + np.random.default_rng(0).normal(0, sigma, clean.shape)
+            own, noise = ([noisy.mean()], [noisy.std()]), ([0.0], [sigma**2])
+            seen = [n2vlib.Denoiser(start.network, start.config, *own, noise, {}, start.leak)]
+            scaled = normalised_as_known(*np.array(own), noise, *known)
+            seen.append(n2vlib.Denoiser(start.network, start.config, *scaled, noise, {}, start.leak))
+            seen = [start, *seen, n2vlib.train(noisy, config, start=start)]
+            scores.append([n2vlib.psnr(clean, denoiser.predict(noisy)) for denoiser in seen])
+        names = (
+            "weights as they are",
+            "told sigma, own spread",
+            "noise as they know it",
+            f"{arguments.steps} steps more",
+        )
+        rows.append({"sigma": sigma} | {name: f"{mean:.2f}" for name, mean in zip(names, np.mean(scores, axis=0))})
+        say(rows[-1])
+    header("every eighth test image of BSD68, PSNR (dB) without self-ensemble", arguments)
+    table(rows)
+
+
 def row(name, scores, suffix="", training=None):
     """Return one row of the table: means over the images."""
     mean = {key: float(np.mean(scores[key + suffix])) for key in ("psnr", "scale_invariant_psnr", "ssim", "seconds")}
@@ -424,6 +453,9 @@ def main():
     command.add_argument("--every", type=int, default=1, help="2: on every second image")
     command.add_argument("--first", type=int, default=0, help="1: from the second image on")
     command.set_defaults(run=adapted)
+    command = commands.add_parser("levels", help=levels.__doc__)
+    command.add_argument("--steps", type=int, default=100)
+    command.set_defaults(run=levels)
     command = commands.add_parser("recorruption", help=recorruption.__doc__)
     command.add_argument("--steps", type=int, default=800)
     command.set_defaults(run=recorruption)
