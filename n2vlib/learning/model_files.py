@@ -56,14 +56,13 @@ def write_checkpoint(run):
     names = {e: f"best_epoch{e + 1:04d}_loss{scores[e]:.5f}.pt" for e in ranked}
     if epoch - 1 in names:
         write_model(folder / names[epoch - 1], run.denoiser.content())
-    crops, masks = run.drawn_from if run.drawn else (run.crops.get_state(), run.masks.get_state())
     state = dict(
         network=run.network.state_dict(),
         average=run.average.state_dict() if run.average else None,
         optimizers=[optimizer.state_dict() for optimizer in run.optimizers],
         plateaus=[plateau.state_dict() for plateau in run.plateaus],
-        crops=crops,
-        masks=masks,
+        crops=run.crops.get_state(),
+        masks=run.masks.get_state(),
         step=run.step,
         seconds=run.seconds,
     )

@@ -40,30 +40,6 @@ def split_images(count, share=0.2, seed=0):
     return np.sort(order[:training]), np.sort(order[training:])
 
 
-def parts_of(stack, validation, seed, gaps, held_out_gaps):
-    """Return what to train on and what to validate with (or None), each as a stack and numbers of images not empty."""
-    full = without_empty(stack, gaps)
-    if validation is None:
-        return (stack, full), None
-    if isinstance(validation, float):
-        return tuple((stack, full[pages]) for pages in split_images(len(full), validation, seed))
-    if validation.shape[1] != stack.shape[1]:
-        raise ValueError(
-            f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
-        )
-    return (stack, full), (validation, without_empty(validation, held_out_gaps))
-
-
-def without_empty(stack, gaps):
-    """Return the numbers of the images in which at least one pixel is measured."""
-    full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
-    if not full:
-        if np.ptp(stack[0, 0]) == 0:
-            refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
-        raise ValueError(f"no pixel is left to learn from: {gaps.words}")
-    return np.asarray(full)
-
-
 def page_statistics(stack, pages, gaps=NO_GAPS):
     """Return mean and standard deviation of each channel of each of some pages of a stack (N, C, Y, X).
 
@@ -179,24 +155,23 @@ def checked_corners(corners, stack, pages, patch_size):
     return corners
 
 
-def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS, batches=1):
+def crop_patches(stack, pages, config, generator, corners=None, gaps=NO_GAPS):
     """Cut random square patches out of a stack, and turn and flip them if `config.augment`.
 
     stack: array or memory map (N, C, Y, X); only the patches are read. pages: the numbers of the images
     to cut from. generator: torch.Generator. corners: the places to choose from, integers (K, 3): page, row,
     column; None: anywhere. Patches turn only in ways that leave structured noise as it is. gaps: Gaps of the
     stack; patches that are mostly gaps are drawn again.
-    Returns an array (batches * batch_size, C, side, side) in intensity units, side = patch_size or what fits; NaN in
-    gaps; and the numbers of the pages that they are from.
+    Returns an array (batch_size, C, side, side) in intensity units, side = patch_size or what fits; NaN in gaps; and
+    the numbers of the pages that they are from.
     """
     height, width = stack.shape[-2:]
     side = min(config.patch_size, height, width)
     ranges = (len(pages), height - side + 1, width - side + 1, 2, 2, 2)
-    count = batches * config.batch_size
-    draws = [torch.randint(high, (count,), generator=generator).tolist() for high in ranges]
+    draws = [torch.randint(high, (config.batch_size,), generator=generator).tolist() for high in ranges]
     draws[0] = [pages[page] for page in draws[0]]
     if corners is not None:
-        chosen = torch.randint(len(corners), (count,), generator=generator).numpy()
+        chosen = torch.randint(len(corners), (config.batch_size,), generator=generator).numpy()
         draws[:3] = corners[chosen].T.tolist()
     elif gaps.codes:
         places = zip(*draws[:3])

@@ -11,7 +11,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ..images.arrays import check_values, to_stack
-from ..images.gaps import checked_valid, fill_gaps, find_gaps
+from ..images.gaps import MEASURED, checked_valid, fill_gaps, find_gaps
 from ..noise.choice import choose_noise_model, looked_at
 from ..noise.law import without_patterns
 from ..noise.models import estimate_noise, normalised_as_known
@@ -40,12 +40,10 @@ from .patches import (
     differ_greatly,
     is_wide,
     page_statistics,
-    parts_of,
+    refuse_constant,
     some_images,
+    split_images,
 )
-
-AHEAD = 8  # steps whose patches are cropped and hidden at once
-MOST_AHEAD = 2**20  # values in these patches
 
 
 def train(
@@ -162,12 +160,36 @@ def _warn_of_other_noise(some, model):
             )
 
 
+def _parts(stack, validation, seed, gaps, held_out_gaps):
+    """Return what to train on and what to validate with (or None), each as a stack and numbers of images not empty."""
+    full = _without_empty(stack, gaps)
+    if validation is None:
+        return (stack, full), None
+    if isinstance(validation, float):
+        return tuple((stack, full[pages]) for pages in split_images(len(full), validation, seed))
+    if validation.shape[1] != stack.shape[1]:
+        raise ValueError(
+            f"validation has {validation.shape[1]} channels, the training images have {stack.shape[1]}: use the same"
+        )
+    return (stack, full), (validation, _without_empty(validation, held_out_gaps))
+
+
 def _settled(config, some, std, count):
     """Return a config in which the noise model and the normalisation are chosen, as far as the images are to decide."""
     config = choose_noise_model(some, config)
     if config.per_image is None:
         config = dataclasses.replace(config, per_image=config.covariance is None and differ_greatly(std, count))
     return config
+
+
+def _without_empty(stack, gaps):
+    """Return the numbers of the images in which at least one pixel is measured."""
+    full = [n for n in range(len(stack)) if gaps.of(n) is None or (gaps.of(n) == MEASURED).any()]
+    if not full:
+        if np.ptp(stack[0, 0]) == 0:
+            refuse_constant(0, stack.shape[1], stack[0, 0, 0, 0])
+        raise ValueError(f"no pixel is left to learn from: {gaps.words}")
+    return np.asarray(full)
 
 
 def _begin_with(start, network, mean, std, noise):
@@ -189,7 +211,7 @@ class Run:
         if isinstance(validation, np.ndarray):
             self.held_out_gaps = find_gaps(validation)
             validation = without_patterns(validation, config.lines, config.waves, self.held_out_gaps)
-        self.training, self.validation = parts_of(stack, validation, config.seed, gaps, self.held_out_gaps)
+        self.training, self.validation = _parts(stack, validation, config.seed, gaps, self.held_out_gaps)
         self.corners = None if corners is None else checked_corners(corners, *self.training, config.patch_size)
         each = page_statistics(*self.training, gaps)
         mean, std = channel_statistics(*self.training, *each)
@@ -214,7 +236,7 @@ class Run:
         self.plateaus = [ReduceLROnPlateau(optimizer) for optimizer in self.optimizers if on_plateau]
         self.crops = torch.Generator().manual_seed(config.seed)
         self.masks = torch.Generator(self.device).manual_seed(config.seed)
-        self.step, self.seconds, self.clock, self.levels, self.drawn = 0, 0.0, time.perf_counter(), {}, []
+        self.step, self.seconds, self.clock, self.levels = 0, 0.0, time.perf_counter(), {}
         history = {name: [] for name in ("steps", "loss", "validation_loss", "learning_rate", "seconds")}
         self.denoiser = Denoiser(self.average or self.network, config, mean, std, noise, history)
         self.normal_noise = self.denoiser.normal_noise() if noise else None
@@ -228,8 +250,8 @@ class Run:
         """Return a context for the network: bfloat16 where that is fast, float32 where a range is too wide for it."""
         return fast_numbers(self.device) if self.rounds else nullcontext()
 
-    def normalised_patches(self, images, generator, batches=1):
-        """Crop one or more batches of patches, (B, C, side, side), normalised, on the device, their gaps filled.
+    def normalised_patches(self, images, generator):
+        """Crop a batch of patches, (B, C, side, side), in normalised units, on the device, their gaps filled.
 
         images: `training` or `validation`, pairs of a stack (N, C, Y, X) and the numbers of its pages to take.
         Returns the patches; where they are measured, or True if all of them is; and gain and offset of their noise, or
@@ -237,7 +259,7 @@ class Run:
         """
         corners = self.corners if images is self.training else None
         gaps = self.gaps if images is self.training else self.held_out_gaps
-        patches, pages = crop_patches(*images, self.config, generator, corners, gaps, batches)
+        patches, pages = crop_patches(*images, self.config, generator, corners, gaps)
         level, noise = (), self.normal_noise
         if self.config.per_image:
             level = self._levels_of(images, gaps, pages)
@@ -277,8 +299,7 @@ class Run:
     def passes(self):
         """Return how often each pixel of the images was cropped so far, on average, by this process."""
         stack, pages = self.training
-        steps = steps_ahead(self.config, stack.shape[1])
-        cropped = self.step // steps * steps * self.config.batch_size * self.config.patch_size**2
+        cropped = self.step * self.config.batch_size * self.config.patch_size**2
         return cropped / (len(pages) * stack.shape[2] * stack.shape[3])
 
     def tick(self):
@@ -316,42 +337,15 @@ def _train_epoch(run, callbacks):
     return stopped
 
 
-def _draw(run):
-    """Return what the network sees in this step, the targets, where they count, and the noise; keep the next ones.
-
-    For the few patches of a step most of the time is that of starting each operation, so the patches of AHEAD steps
-    are cropped and hidden at once: a step takes 7 to 14 % less time.
-    """
-    steps = steps_ahead(run.config, len(run.denoiser.mean))
-    run.drawn_from = run.crops.get_state(), run.masks.get_state()
-    patches, measured, noise = run.normalised_patches(run.training, run.crops, steps)
-    seen, target, where = run.task(run.denoiser, patches, run.masks, measured, run.passes())
-    parts = seen.contiguous(memory_format=torch.channels_last), target, where
-    apart = run.config.per_image and noise  # each patch has noise of its own, in the units of its page
-    noises = zip(*(values.tensor_split(steps) for values in noise)) if apart else [noise] * steps
-    drawn = list(zip(*(part.tensor_split(steps) for part in parts), noises))[run.step % steps :]
-    run.drawn = drawn[1:]  # less those before, where a training is resumed between
-    return drawn[0]
-
-
-def steps_ahead(config, channels):
-    """Return for how many steps patches are drawn at once: AHEAD, or fewer of large ones.
-
-    >>> steps_ahead(N2VConfig(), channels=1), steps_ahead(N2VConfig.paper(), channels=1)
-    (8, 2)
-    """
-    values = config.batch_size * channels * config.patch_size**2
-    return max(1, min(AHEAD, MOST_AHEAD // values)) if config.batch_size > 1 else 1
-
-
 def _train_step(run):
     """Take one step and return its loss."""
     if run.config.lr_scheduler == "cosine":
         for optimizer in run.optimizers:
             optimizer.param_groups[0]["lr"] = run.config.learning_rate * cosine_schedule(run.fraction())
-    seen, target, where, noise = run.drawn.pop(0) if run.drawn else _draw(run)
+    patches, measured, noise = run.normalised_patches(run.training, run.crops)
+    seen, target, where = run.task(run.denoiser, patches, run.masks, measured, run.passes())
     with run.numbers():
-        output = run.trained(seen)
+        output = run.trained(seen.contiguous(memory_format=torch.channels_last))
     loss = blind_loss(output.float(), target, where, noise)
     for weight in run.weights:
         weight.grad = None

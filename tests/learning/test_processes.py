@@ -18,7 +18,7 @@ from conftest import REPOSITORY, SIZE
 from n2vlib import Denoiser, N2VConfig, mask_patches, train
 from n2vlib.learning.device import fast_numbers
 from n2vlib.learning.losses import blind_loss
-from n2vlib.learning.training import Run, steps_ahead
+from n2vlib.learning.training import Run
 
 SMALL = dict(patch_size=16, batch_size=2, num_channels_init=4, device="cpu")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone")
@@ -88,15 +88,11 @@ def gradients_averaged_by_hand(images, config):
     """Train as two processes should, in one: two batches, two gradients, their mean, one step."""
     run, losses = Run(images, images, config), []
     draws = [[torch.Generator().manual_seed(config.seed + number) for _ in "cm"] for number in (0, 1)]
-    steps, drawn = steps_ahead(config, images.shape[1]), []  # at once
-    for crops, masks in draws:
-        patches, _, _ = run.normalised_patches(run.training, crops, steps)
-        masked, blind = mask_patches(patches, config, masks)
-        drawn.append(list(zip(*(values.tensor_split(steps) for values in (patches, masked, blind)))))
-    for step in range(config.max_steps):
+    for _ in range(config.max_steps):
         gradients = []
-        for batches in drawn:
-            patches, masked, blind = batches[step]
+        for crops, masks in draws:
+            patches, _, _ = run.normalised_patches(run.training, crops)
+            masked, blind = mask_patches(patches, config, masks)
             with fast_numbers(run.device):
                 output = run.network(masked.contiguous(memory_format=torch.channels_last))
             loss = blind_loss(output.float(), patches, blind)

@@ -12,7 +12,7 @@ from structured_noise import KERNELS, known_covariance, noise, true_mask
 
 import n2vlib
 from n2vlib.images.arrays import TURNS, symmetrised, turn, turn_tensor, turns_that_keep
-from n2vlib.learning import masking, training
+from n2vlib.learning import masking
 from n2vlib.learning.masking import _noise2void, _overlaid, _recorrupted, _structn2v, checked_mask, load_mask, task_of
 
 MASKS = {kind: true_mask(kernel) for kind, kernel in KERNELS.items()} | {
@@ -249,7 +249,6 @@ def test_training_overlays_patches_once_each_pixel_was_cropped_often(tiny, monke
 
     monkeypatch.setattr(masking, "_overlaid", noted)
     monkeypatch.setattr(masking, "BY_HEART", 1.5)
-    monkeypatch.setattr(training, "AHEAD", 1)
     config = tiny(covariance=known_covariance(KERNELS["blob"]), patch_size=32, batch_size=4, max_steps=5)
     n2vlib.train(images, config)
     assert overlays == [False] * 3 + [True] * 2
@@ -266,7 +265,7 @@ def test_a_patch_alone_or_without_augmentation_is_not_overlaid(tiny):
         seen, target, _ = _recorrupted(denoiser, patches, seeded())
         # f(y + a z) and f(y - a z): without z, what is left is the patch itself.
         for values in (seen, target):
-            one, other = values[::2], values[1::2]
+            one, other = values.chunk(2)
             torch.testing.assert_close((one + other) / 2, patches[: max(1, len(patches) // 2)], atol=1e-4, rtol=1e-4)
 
 
@@ -276,8 +275,8 @@ def test_strengths_spread_until_images_could_be_known_by_heart(share, tiny):
     denoiser = n2vlib.Denoiser(n2vlib.learning.build_network(config, 1), config, [0], [20])
     patches = torch.zeros((400, 1, 16, 16))
     seen, target, _ = _recorrupted(denoiser, patches, seeded(), passes=share * masking.BY_HEART)
-    one, other = seen[::2], seen[1::2]
-    up, down = target[::2], target[1::2]
+    one, other = seen.chunk(2)
+    up, down = target.chunk(2)
     a = ((one - other).norm(dim=(2, 3)) / (down - up).norm(dim=(2, 3))) ** 0.5 / config.recorruption
     low, high = (1 + min(1, share) * (bound - 1) for bound in masking.STRENGTHS)
     assert a.min().item() == pytest.approx(low, abs=0.03) and a.max().item() == pytest.approx(high, abs=0.03)
@@ -294,8 +293,8 @@ def test_noise_is_added_both_ways(count, tiny):
     patches = torch.randn((count, 1, 32, 32), generator=seeded(1))
     seen, target, where = _recorrupted(denoiser, patches, seeded())
     assert seen.shape == target.shape == where.shape == (2 * max(1, count // 2), 1, 32, 32)
-    one, other = seen[::2], seen[1::2]
-    up, down = target[::2], target[1::2]
+    one, other = seen.chunk(2)
+    up, down = target.chunk(2)
     torch.testing.assert_close(one + other, up + down, atol=1e-4, rtol=1e-4)  # twice the patch that they are made of
     far, back = ((values**2).sum((1, 2, 3), keepdim=True) ** 0.5 for values in (one - other, down - up))
     a = (far / back) ** 0.5
@@ -317,7 +316,7 @@ def test_what_is_not_measured_counts_for_nothing_in_any_task(tiny):
         _, _, where = task_of(config)(denoiser, patches, seeded(), measured)
         if "covariance" in settings:
             both = measured[:2] & measured[2:] if config.augment else measured[:2]
-            assert torch.equal(where > 0, both.repeat_interleave(2, dim=0))
+            assert torch.equal(where > 0, both.repeat(2, 1, 1, 1))
         else:
             assert where.any() and not (where & ~measured).any()
 

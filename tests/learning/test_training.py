@@ -27,7 +27,7 @@ from n2vlib.learning.device import quickest_threads
 from n2vlib.learning.losses import blind_loss, measure_leak
 from n2vlib.learning.optimizers import Muon, orthogonalise
 from n2vlib.learning.patches import channel_statistics, crop_patches, page_statistics
-from n2vlib.learning.training import Run, _draw, _train_epoch, _train_step, steps_ahead
+from n2vlib.learning.training import Run, _train_epoch, _train_step
 from n2vlib.noise.models import LARGER, SMALLER, SMALLEST_VARIANCE
 
 
@@ -475,36 +475,6 @@ def test_ctrl_c_during_a_checkpoint_returns_the_weights_reached_so_far(image, ti
 def test_other_errors_of_a_callback_are_not_swallowed(image, tiny):
     with pytest.raises(RuntimeError, match="mine"):
         train(image, tiny(), callbacks=[stop_at(3, RuntimeError("mine"))])
-
-
-# Patches of several steps at once
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, dict(noise_model="gaussian"), dict(covariance=[[0, 0, 0], [0, 400, 0], [0, 0, 0]])]
-)
-def test_each_step_has_patches_of_its_own_though_several_are_drawn_at_once(image, tiny, settings):
-    run = Run(image[None, None], None, tiny(batch_size=4, **settings))
-    ahead = steps_ahead(run.config, 1)
-    batches = [_draw(run), *run.drawn]
-    assert len(batches) == ahead == training.AHEAD
-    for seen, target, where, _ in batches:
-        assert seen.shape == target.shape == where.shape == (4, 1, 16, 16)
-    assert len({patch.numpy().tobytes() for seen, *_ in batches for patch in seen}) == 4 * ahead
-    before = run.crops.get_state()
-    _train_step(run)
-    assert len(run.drawn) == ahead - 2 and torch.equal(run.crops.get_state(), before), "what was drawn is used first"
-
-
-def test_patches_drawn_at_once_keep_the_noise_of_their_pages(image, tiny):
-    stack = np.stack([image, 10 * image])[:, None]
-    run = Run(stack, None, tiny(batch_size=4, per_image=True, noise_model="gaussian", noise_sigma=25.0))
-    seen_variances = set()
-    for _, _, _, (_, variance) in [_draw(run), *run.drawn]:
-        assert variance.shape == (4, 1, 1, 1, 1)
-        seen_variances |= set(variance.flatten().tolist())
-    expected = sorted((25 / page.std()) ** 2 for page in stack)
-    assert sorted(seen_variances) == pytest.approx(expected)
 
 
 # Checkpoints and resume
