@@ -88,27 +88,16 @@ def write_log(run):
 def restore_checkpoint(run):
     """Set a fresh training to where checkpoint_dir/last.pt left off; do nothing if there is none.
 
-    The limits and the callbacks may differ from before, all that shapes the weights may not: ValueError if the file
-    belongs to other images or settings, or cannot be read. (The spread of before stays: a `start` may have changed it.)
+    The limits and the callbacks may differ from before, all that shapes the weights may not.
+    Raises ValueError if the file belongs to other images or settings, or cannot be read.
     """
     if run.config.checkpoint_dir is None:
         raise ValueError("resume=True needs the folder to resume from: set checkpoint_dir in the config")
     path = Path(run.config.checkpoint_dir) / "last.pt"
     if not path.exists():
         return
-    content, fresh = read_model(path), run.denoiser.content()
-    if not isinstance(content.get("config"), dict):
-        raise ValueError(f"{path} holds no settings, it is damaged: resume from another copy, or train anew")
-    may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
-    saved = {field.name: field.default for field in dataclasses.fields(run.config)} | content["config"]
-    saved["per_image"] = bool(saved["per_image"])  # which older checkpoints do not know
-    changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
-    if changed or content.get("mean") != fresh["mean"] or "training" not in content:
-        what = f"other settings ({', '.join(changed)})" if changed else "other images, or another start"
-        raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
-    how = "with" if any(loss is not None for loss in content["history"].get("validation_loss", [])) else "without"
-    if how != ("without" if run.validation is None else "with"):
-        raise ValueError(f"{path} was trained {how} validation images: resume {how} them, or choose a new folder")
+    content = read_model(path)
+    _refuse_other_training(path, content, run)
     try:
         state = content["training"]
         parts = [run.network, run.average, *run.optimizers, *run.plateaus]
@@ -118,7 +107,8 @@ def restore_checkpoint(run):
                 part.load_state_dict(saved)
         run.crops.set_state(state["crops"])
         run.masks.set_state(state["masks"])
-        run.step, run.seconds, run.denoiser.std = int(state["step"]), float(state["seconds"]), content["std"]
+        run.step, run.seconds = int(state["step"]), float(state["seconds"])
+        run.denoiser.std = content["std"]  # which a `start` may have changed
         run.normal_noise = run.denoiser.normal_noise() if run.denoiser.noise else None
         run.history.update({name: list(content["history"][name]) for name in run.history})
     except Exception as error:  # each part has its own kind of failure
@@ -126,3 +116,21 @@ def restore_checkpoint(run):
             f"{path} is a checkpoint of n2vlib, but parts are missing or do not fit: resume from another copy, "
             "or choose a new checkpoint_dir"
         ) from error
+
+
+def _refuse_other_training(path, content, run):
+    """Raise ValueError if the content of a checkpoint is damaged, or of a training on other images or settings."""
+    fresh = run.denoiser.content()
+    if not isinstance(content.get("config"), dict):
+        raise ValueError(f"{path} holds no settings, it is damaged: resume from another copy, or train anew")
+    may_differ = ("max_epochs", "max_steps", "max_seconds", "checkpoint_dir", "save_top_k", "device")
+    saved = {field.name: field.default for field in dataclasses.fields(run.config)} | content["config"]
+    saved["per_image"] = bool(saved["per_image"])  # which older checkpoints do not know
+    changed = [n for n in fresh["config"] if n not in may_differ and saved[n] != fresh["config"][n]]
+    if changed or content.get("mean") != fresh["mean"] or "training" not in content:
+        what = f"other settings ({', '.join(changed)})" if changed else "other images, or another start"
+        raise ValueError(f"{path} was trained with {what}: resume with the same, or choose a new checkpoint_dir")
+    validated = any(loss is not None for loss in content["history"].get("validation_loss", []))
+    if validated != (run.validation is not None):
+        how = "with" if validated else "without"
+        raise ValueError(f"{path} was trained {how} validation images: resume {how} them, or choose a new folder")

@@ -37,7 +37,7 @@ from n2vlib.learning.losses import own_influence
 from n2vlib.learning.network import build_network, set_apart
 from n2vlib.learning.optimizers import build_optimizers, cosine_schedule, update_average
 from n2vlib.learning.patches import crop_patches
-from n2vlib.noise.models import expected_signal, mean_and_variance, normalised_as_known
+from n2vlib.noise.models import expected_signal, mean_and_variance
 
 MODELS = ROOT / "data" / "models"
 COMMON = dict(num_channels_init=32, seed=0)
@@ -56,7 +56,7 @@ TUNING = {  # one after the other
     "bsd68_noise_model": [FEW | dict(max_steps=8000)] * 2 + [FEWEST, FEWEST | dict(components=3)],
 }
 MANY = dict(masked_pixel_percentage=11.0, patch_size=160, batch_size=4)  # hidden pixels, to measure the noise level
-ADAPTING = dict(masked_pixel_percentage=2.8, learning_rate=3e-4, batch_size=8, patch_size=64, seed=0)
+ADAPTING = FEW | dict(learning_rate=3e-4, patch_size=64, seed=0)
 BEGIN_WITH = {"bsd68_recorrupted": "bsd68_noise_model"}  # recorruption goes on from its weights, by `means_alone`
 HOW = "sha256 config steps training_seconds command hardware software date remark".split()
 SMALL = dict(max_steps=4000, seed=0)  # of the study: the defaults of N2VConfig, about a minute on two cores
@@ -360,10 +360,16 @@ def similar(arguments):
     images, denoiser = n2vlib.datasets.bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model")
     results, seconds = zip(*(timed(denoiser.predict, noisy, tta=True, similar=True) for noisy in images.noisy))
     scores = entry(images, results, seconds)
-    gains = np.subtract(scores["psnr"], n2vlib.datasets.pretrained_record("bsd68_noise_model")["psnr_tta"])
     header(source(images), arguments)
     table([row("row 3, self-ensemble, similar patches and residuals", scores)])
-    ahead = np.subtract(scores["psnr"], n2vlib.datasets.pretrained_record("bsd68_classical")["BM3D"]["psnr"])
+    print_gains(scores["psnr"], range(len(images.noisy)))
+
+
+def print_gains(decibels, numbers):
+    """Print how far results of some test images are above row 3 with self-ensemble, and above BM3D."""
+    recorded = n2vlib.datasets.pretrained_record
+    row3, bm3d = recorded("bsd68_noise_model")["psnr_tta"], recorded("bsd68_classical")["BM3D"]["psnr"]
+    gains, ahead = (np.subtract(decibels, [other[n] for n in numbers]) for other in (row3, bm3d))
     print(f"- gain over self-ensemble alone: mean {gains.mean():.3f} dB, {gains.min():.2f} to {gains.max():.2f} dB")
     print(f"- above BM3D on {(ahead > 0).sum()} of {len(ahead)} images, mean {ahead.mean():.2f} dB")
 
@@ -385,36 +391,25 @@ def adapted(arguments):
     chosen = images._replace(clean=[images.clean[n] for n in numbers])
     scores = {way: entry(chosen, *zip(*results)) for way, results in pairs.items()}
     table([row(f"row 3, adapted, {way}", values, "", round(sum(spent))) for way, values in scores.items()])
-    recorded = n2vlib.datasets.pretrained_record
-    row3, bm3d = recorded("bsd68_noise_model")["psnr_tta"], recorded("bsd68_classical")["BM3D"]["psnr"]
     for way, values in scores.items():
-        gains, ahead = (np.subtract(values["psnr"], [other[n] for n in numbers]) for other in (row3, bm3d))
-        print(f"- {way}: above row 3's self-ensemble by {gains.mean():.3f} dB, {gains.min():.2f} to {gains.max():.2f};")
-        print(f"  above BM3D by {ahead.mean():.2f} dB, ahead of it on {(ahead > 0).sum()} of {len(ahead)} images")
+        print(f"\n{way}:\n")
+        print_gains(values["psnr"], numbers)
 
 
 def levels(arguments):
     """Give row 3's weights noise of other strengths: as they are, normalised as they know it, and after some steps."""
     arguments.seed = 0
     images, start, rows = n2vlib.datasets.bsd68(seed=0), n2vlib.load_pretrained("bsd68_noise_model"), []
-    known = np.array([start.mean, start.std, start.normal_noise()[1].flatten().tolist()])
     for sigma in (10, 15, 25, 40, 60):
         config = dataclasses.replace(start.config, **ADAPTING | dict(noise_sigma=sigma, max_steps=arguments.steps))
         scores = []
         for clean in images.clean[::8]:
             noisy = clean + np.random.default_rng(0).normal(0, sigma, clean.shape)
-            own, noise = ([noisy.mean()], [noisy.std()]), ([0.0], [sigma**2])
-            seen = [n2vlib.Denoiser(start.network, start.config, *own, noise, {}, start.leak)]
-            scaled = normalised_as_known(*np.array(own), noise, *known)
-            seen.append(n2vlib.Denoiser(start.network, start.config, *scaled, noise, {}, start.leak))
-            seen = [start, *seen, n2vlib.train(noisy, config, start=start)]
-            scores.append([n2vlib.psnr(clean, denoiser.predict(noisy)) for denoiser in seen])
-        names = (
-            "weights as they are",
-            "told sigma, own spread",
-            "noise as they know it",
-            f"{arguments.steps} steps more",
-        )
+            tuned = n2vlib.train(noisy, config, start=start)
+            units = ([noisy.mean()], [noisy.std()]), (tuned.mean, tuned.std)
+            told = [n2vlib.Denoiser(start.network, start.config, *each, tuned.noise, {}, start.leak) for each in units]
+            scores.append([n2vlib.psnr(clean, denoiser.predict(noisy)) for denoiser in (start, *told, tuned)])
+        names = "as they are", "told sigma, own spread", "noise as they know it", f"{arguments.steps} steps more"
         rows.append({"sigma": sigma} | {name: f"{mean:.2f}" for name, mean in zip(names, np.mean(scores, axis=0))})
         say(rows[-1])
     header("every eighth test image of BSD68, PSNR (dB) without self-ensemble", arguments)

@@ -771,11 +771,11 @@ def test_images_are_not_scaled_without_limit_for_the_sake_of_their_noise(camera,
 @pytest.mark.parametrize("started", [True, False])
 def test_a_fine_tuning_is_resumed_in_the_units_in_which_it_was_saved(noisy, tiny, tmp_path, started):
     first = train(noisy, tiny(max_steps=1, noise_model="gaussian", noise_sigma=20.0))
-    config = tiny(noise_model="gaussian", noise_sigma=40.0, steps_per_epoch=2, max_steps=4, checkpoint_dir=tmp_path)
-    whole = train(noisy, dataclasses.replace(config, checkpoint_dir=None), start=first)
-    train(noisy, dataclasses.replace(config, max_steps=2, lr_scheduler="plateau"), start=first)
-    start = first if started else None
-    half = train(noisy, dataclasses.replace(config, lr_scheduler="plateau"), start=start, resume=True)
+    settings = dict(noise_model="gaussian", noise_sigma=40.0, steps_per_epoch=2, lr_scheduler="plateau")
+    whole = train(noisy, tiny(**settings, max_steps=4), start=first)
+    train(noisy, tiny(**settings, max_steps=2, checkpoint_dir=tmp_path), start=first)
+    longer = tiny(**settings, max_steps=4, checkpoint_dir=tmp_path)
+    half = train(noisy, longer, start=first if started else None, resume=True)
     assert half.std == whole.std != [pytest.approx(noisy.std())]
 
 
